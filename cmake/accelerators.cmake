@@ -1,0 +1,16 @@
+# CUDA and NCCL are looked for, never needed. Without them, files of the same symbols stand in, so no
+# function body asks which build it is in.
+find_package(CUDAToolkit QUIET)
+find_path(NCCL_INCLUDE_DIR nccl.h HINTS /usr/local/cuda/include)
+find_library(NCCL_LIBRARY nccl HINTS /usr/local/cuda/lib64)
+if(CUDAToolkit_FOUND)
+  set(CONCLAVE_CUDA_VERSION ${CUDAToolkit_VERSION})
+else()
+  set(CONCLAVE_CUDA_VERSION "none")
+endif()
+if(NCCL_INCLUDE_DIR AND NCCL_LIBRARY)
+  set(CONCLAVE_NCCL "found")
+else()
+  set(CONCLAVE_NCCL "none")
+endif()
+message(STATUS "conclave: CUDA toolkit ${CONCLAVE_CUDA_VERSION}, NCCL ${CONCLAVE_NCCL}")

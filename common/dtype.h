@@ -1,0 +1,50 @@
+// The number formats that weights, rows and caches are stored in, and their exact conversions.
+//
+//   f32   IEEE single          bf16  f32 without its low 16 bits
+//   f16   IEEE half            f8    E4M3 (FN): bias 7, largest 448, NaN = 0x7F and 0xFF, no infinity
+//
+// Storage types are distinct types around the raw bits, so that no arithmetic happens on them by
+// accident. Rounding is to nearest, ties to even. Source: spec/fp8.md for E4M3.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string_view>
+
+namespace conclave {
+
+enum class DType : uint8_t { kF32, kF16, kBF16, kF8E4M3 };
+
+struct bf16 {
+  uint16_t bits = 0;
+};
+struct f16 {
+  uint16_t bits = 0;
+};
+struct f8e4m3 {
+  uint8_t bits = 0;
+};
+
+constexpr int32_t dtype_bytes(DType dtype) {
+  switch (dtype) {
+    case DType::kF32: return 4;
+    case DType::kF16: return 2;
+    case DType::kBF16: return 2;
+    case DType::kF8E4M3: return 1;
+  }
+  return 0;
+}
+
+// "f32", "f16", "bf16", "fp8": the words of flags and messages.
+std::string_view dtype_name(DType dtype);
+std::optional<DType> parse_dtype(std::string_view name);
+
+float to_f32(bf16 value);
+float to_f32(f16 value);
+float to_f32(f8e4m3 value);
+inline float to_f32(float value) { return value; }
+
+// NaN stays NaN; values over the largest finite bf16 round to infinity, as in hardware.
+bf16 to_bf16(float value);
+
+}  // namespace conclave

@@ -1,0 +1,59 @@
+#include "common/host_memory.h"
+
+#include <algorithm>
+#include <array>
+#include <fstream>
+#include <optional>
+
+#include "absl/strings/str_format.h"
+
+namespace conclave {
+namespace {
+
+// /proc/meminfo lines read "MemAvailable:   12345 kB".
+uint64_t meminfo_bytes(const std::string& wanted) {
+  std::ifstream file("/proc/meminfo");
+  std::string key;
+  std::string unit;
+  uint64_t kilobytes = 0;
+  while (file >> key >> kilobytes) {
+    std::getline(file, unit);
+    if (key == wanted) return kilobytes * 1024;
+  }
+  return 0;
+}
+
+// A number, or nothing where the file is absent or says "max".
+std::optional<uint64_t> cgroup_bytes(const char* path) {
+  std::ifstream file(path);
+  uint64_t bytes = 0;
+  if (!(file >> bytes)) return std::nullopt;
+  return bytes;
+}
+
+}  // namespace
+
+HostMemory host_memory() {
+  HostMemory memory{.total_bytes = meminfo_bytes("MemTotal:"),
+                    .available_bytes = meminfo_bytes("MemAvailable:")};
+  const std::optional<uint64_t> limit = cgroup_bytes("/sys/fs/cgroup/memory.max");
+  if (!limit) return memory;
+  const uint64_t used = cgroup_bytes("/sys/fs/cgroup/memory.current").value_or(0);
+  memory.total_bytes = std::min(memory.total_bytes, *limit);
+  memory.available_bytes = std::min(memory.available_bytes, *limit > used ? *limit - used : 0);
+  return memory;
+}
+
+std::string format_bytes(uint64_t bytes) {
+  constexpr std::array<const char*, 5> kUnits = {"B", "KiB", "MiB", "GiB", "TiB"};
+  if (bytes < 1024) return absl::StrFormat("%d B", bytes);
+  double value = static_cast<double>(bytes);
+  size_t unit = 0;
+  while (value >= 1024 && unit + 1 < kUnits.size()) {
+    value /= 1024;
+    ++unit;
+  }
+  return absl::StrFormat("%.1f %s", value, kUnits[unit]);
+}
+
+}  // namespace conclave

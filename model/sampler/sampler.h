@@ -1,0 +1,72 @@
+// Draws the next id from one row of logits.
+//
+// The order of operations, as documented in docs/sampling.md:
+//   1. ids at or above `num_ids` (padding of the vocabulary) are impossible;
+//   2. repetition, presence and frequency penalties, then the logit bias;
+//   3. stop ids are impossible while fewer than min_tokens were generated;
+//   4. temperature 0: the largest logit, ties to the lower id. Otherwise logits / temperature, softmax,
+//      top-k, then top-p, then min-p, ties to the lower id, and one draw.
+//
+// Logprobs are of the raw logits, before all of this: ln softmax, over the ids below `num_ids`.
+//
+// The draw uses a counter-based generator keyed by (seed, position), position being the drawn id's
+// place in the sequence, so a resumed or repeated request draws the same numbers (design C1). A pure
+// function of its arguments; scratch memory is the Sampler's, so one Sampler serves one thread.
+#pragma once
+
+#include <cstdint>
+#include <span>
+#include <vector>
+
+#include "absl/container/flat_hash_map.h"
+#include "absl/status/statusor.h"
+#include "model/sampler/sampling_params.h"
+
+namespace conclave {
+
+// What a sequence has said so far, as the penalties see it.
+struct TokenCounts {
+  absl::flat_hash_map<int32_t, int32_t> prompt;     // id -> occurrences
+  absl::flat_hash_map<int32_t, int32_t> generated;
+};
+
+struct TokenLogprob {
+  int32_t id = 0;
+  float logprob = 0.f;
+};
+
+struct Logprobs {
+  TokenLogprob chosen;
+  std::vector<TokenLogprob> best;  // descending, ties to the lower id
+};
+
+struct SampleArgs {
+  std::span<const float> logits;  // [V]
+  int32_t num_ids = 0;            // <= V
+  const SamplingParams* params = nullptr;
+  const TokenCounts* counts = nullptr;
+  int64_t position = 0;           // of the id to draw, from 0 at the sequence's first
+  int32_t num_generated = 0;
+};
+
+class Sampler {
+ public:
+  explicit Sampler(int32_t vocab_size);
+
+  // INTERNAL when the logits have a NaN or nothing is possible.
+  absl::StatusOr<int32_t> sample(const SampleArgs& args);
+
+  // ln softmax of `logits` at `id`, and of the `num_best` best.
+  Logprobs logprobs(std::span<const float> logits, int32_t num_ids, int32_t id, int32_t num_best);
+
+ private:
+  struct Candidate {
+    float logit;
+    int32_t id;
+  };
+
+  std::vector<float> logits_;          // [V] after penalties
+  std::vector<Candidate> candidates_;  // what may still be drawn
+};
+
+}  // namespace conclave
