@@ -1,0 +1,24 @@
+#!/usr/bin/env bash
+# Compiles every header alone: who includes one needs to know nothing else. Needs no configured build.
+# Highway's *-inl.h are left out; they are made to be compiled once per target inside another file.
+set -euo pipefail
+
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+
+read -ra package_flags < <(pkg-config --cflags libhwy libpcre2-8)
+flags=(-std=c++20 -ffp-contract=off -fsyntax-only -Wall -Wextra -Werror
+  -Wno-missing-field-initializers -I. "${package_flags[@]}")
+
+check_header() {
+  local header=$1
+  shift
+  if [[ ! -f $header ]]; then return; fi  # known to git, but deleted
+  if ! echo "#include \"$header\"" | "${CXX:-g++}" "$@" -x c++ -; then
+    echo "$header:1: does not compile alone"
+    return 1
+  fi
+}
+export -f check_header
+
+git ls-files --cached --others --exclude-standard '*.h' | grep -v -e '-inl\.h$' |
+  xargs -r -P "${JOBS:-$(nproc)}" -I{} bash -c 'set -euo pipefail; check_header "$@"' _ {} "${flags[@]}"
