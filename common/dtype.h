@@ -1,10 +1,10 @@
 // The number formats that weights, rows and caches are stored in, and their exact conversions.
 //
 //   f32   IEEE single          bf16  f32 without its low 16 bits
-//   f16   IEEE half            f8    E4M3 (FN): bias 7, largest 448, NaN = 0x7F and 0xFF, no infinity
+//   f16   IEEE half            f8    E4M3 (FN): bias 7, largest 448, no infinity, NaN = 0x7F, 0xFF
 //
 // Storage types are distinct types around the raw bits, so that no arithmetic happens on them by
-// accident. Rounding is to nearest, ties to even. Source: spec/fp8.md for E4M3.
+// accident. Rounding is to nearest, ties to even. E4M3 as in arXiv 2209.05433.
 #pragma once
 
 #include <cstdint>
@@ -27,10 +27,14 @@ struct f8e4m3 {
 
 constexpr int32_t dtype_bytes(DType dtype) {
   switch (dtype) {
-    case DType::kF32: return 4;
-    case DType::kF16: return 2;
-    case DType::kBF16: return 2;
-    case DType::kF8E4M3: return 1;
+    case DType::kF32:
+      return 4;
+    case DType::kF16:
+      return 2;
+    case DType::kBF16:
+      return 2;
+    case DType::kF8E4M3:
+      return 1;
   }
   return 0;
 }

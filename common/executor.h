@@ -1,5 +1,6 @@
-// Where work runs. Logic cuts its work into independent tasks and hands them to an Executor; it never
-// starts a thread. The cut must not change results: a task's output depends on its index alone.
+// Where work runs. Logic cuts its work into independent tasks and hands them to an Executor; it
+// never starts a thread. The cut must not change results: a task's output depends on its index
+// alone.
 #pragma once
 
 #include <cstdint>

@@ -1,4 +1,5 @@
-// How much memory this process may still take: the machine's MemAvailable, cut by the cgroup's limit.
+// How much memory this process may still take: the machine's MemAvailable, cut by the cgroup's
+// limit.
 #pragma once
 
 #include <cstdint>

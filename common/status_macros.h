@@ -6,9 +6,9 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 
-#define RETURN_IF_ERROR(expression)                      \
-  do {                                                   \
-    absl::Status status_of_expression = (expression);    \
+#define RETURN_IF_ERROR(expression)                              \
+  do {                                                           \
+    absl::Status status_of_expression = (expression);            \
     if (!status_of_expression.ok()) return status_of_expression; \
   } while (false)
 

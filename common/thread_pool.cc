@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <cstdlib>
 #include <fstream>
 #include <string>
 
@@ -52,6 +53,7 @@ void ThreadPool::parallel_for(int64_t num_tasks, absl::FunctionRef<void(int64_t)
   {
     std::lock_guard<std::mutex> lock(mutex_);
     CHECK(job_ == nullptr);
+    CHECK(num_working_ == 0);  // or a task called us while its own call was ending
     job_ = &job;
     ++num_jobs_;
   }
@@ -76,7 +78,8 @@ void ThreadPool::work() {
   uint64_t last_job = 0;
   std::unique_lock<std::mutex> lock(mutex_);
   while (true) {
-    job_changed_.wait(lock, [&] { return stopping_ || (job_ != nullptr && num_jobs_ != last_job); });
+    job_changed_.wait(lock,
+                      [&] { return stopping_ || (job_ != nullptr && num_jobs_ != last_job); });
     if (stopping_) return;
     Job* const job = job_;
     last_job = num_jobs_;

@@ -1,7 +1,7 @@
 // A fixed set of threads that run the tasks of one parallel_for() at a time, the caller among them.
 //
-// Threads sleep on a condition variable between calls, so an idle pool costs nothing. Tasks are handed
-// out one by one through a counter: who is free takes the next.
+// Threads sleep on a condition variable between calls, so an idle pool costs nothing. Tasks are
+// handed out one by one through a counter: who is free takes the next.
 #pragma once
 
 #include <atomic>
@@ -40,9 +40,9 @@ class ThreadPool final : public Executor {
   std::mutex mutex_;
   std::condition_variable job_changed_;
   std::condition_variable workers_left_;
-  Job* job_ = nullptr;        // the call in progress
-  uint64_t num_jobs_ = 0;     // tells a worker whether it has seen the current job
-  int32_t num_working_ = 0;   // workers inside the current job
+  Job* job_ = nullptr;       // the call in progress
+  uint64_t num_jobs_ = 0;    // tells a worker whether it has seen the current job
+  int32_t num_working_ = 0;  // workers inside the current job
   bool stopping_ = false;
   std::vector<std::thread> threads_;
 };
