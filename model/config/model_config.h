@@ -1,8 +1,9 @@
-// What a model is, in numbers: everything the engine needs to know of a checkpoint, and nothing of how
-// a config.json spells it. Families (model/config/families/) translate; nobody else reads the JSON.
+// What a model is, in numbers: everything the engine needs to know of a checkpoint, and nothing of
+// how a config.json spells it. Families (model/config/families/) translate; nobody else reads the
+// JSON.
 //
-// A ModelConfig that was handed out is valid: every size is positive and bounded, groups divide, and
-// every method is one that this build implements. Plain data: copy it, print it, share it.
+// A ModelConfig that was handed out is valid: every size is positive and bounded, groups divide,
+// and every method is one that this build implements. Plain data: copy it, print it, share it.
 #pragma once
 
 #include <cstdint>
@@ -38,11 +39,11 @@ enum class GateMethod {
 // How a token's experts are chosen and weighed. Source: spec/moe.md §2.
 struct GateConfig {
   GateMethod method = GateMethod::kSoftmaxGreedy;
-  int32_t num_experts = 0;      // E
+  int32_t num_experts = 0;        // E
   int32_t experts_per_token = 0;  // K
-  int32_t num_groups = 1;       // divides E
+  int32_t num_groups = 1;         // divides E
   int32_t groups_per_token = 1;
-  bool normalize = false;       // weights of a token sum to `scale`
+  bool normalize = false;  // weights of a token sum to `scale`
   float scale = 1.f;
 };
 

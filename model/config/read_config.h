@@ -2,8 +2,8 @@
 //
 // Errors name the file and the field: INVALID_ARGUMENT for what is wrong or out of range,
 // UNIMPLEMENTED for a family, gate, rope type, activation or quantisation that this build does not
-// know, NOT_FOUND for a missing file. Nothing is guessed; spec/checkpoint.md §7 has the defaults that
-// the published classes have.
+// know, NOT_FOUND for a missing file. Nothing is guessed; spec/checkpoint.md §7 has the defaults
+// that the published classes have.
 #pragma once
 
 #include <optional>
@@ -36,8 +36,8 @@ absl::StatusOr<GenerationConfig> parse_generation_config(std::string_view text,
                                                          std::string_view where,
                                                          int32_t vocab_size);
 
-// Reads `dir`/generation_config.json; an absent file is an empty answer. End ids that the file lacks
-// come from `model`.
+// Reads `dir`/generation_config.json; an absent file is an empty answer. End ids that the file
+// lacks come from `model`.
 absl::StatusOr<GenerationConfig> read_generation_config(const std::string& dir,
                                                         const ModelConfig& model);
 
