@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Compiles every header alone: who includes one needs to know nothing else. Needs no configured build.
+# Compiles every header alone: who includes one needs to know nothing else. Needs no build.
 # Highway's *-inl.h are left out; they are made to be compiled once per target inside another file.
 set -euo pipefail
 
@@ -21,4 +21,5 @@ check_header() {
 export -f check_header
 
 git ls-files --cached --others --exclude-standard '*.h' | grep -v -e '-inl\.h$' |
-  xargs -r -P "${JOBS:-$(nproc)}" -I{} bash -c 'set -euo pipefail; check_header "$@"' _ {} "${flags[@]}"
+  xargs -r -P "${JOBS:-$(nproc)}" -I{} \
+    bash -c 'set -euo pipefail; check_header "$@"' _ {} "${flags[@]}"

@@ -1,0 +1,1 @@
+"""The rules of tools/tidy.py. Each module has check(tree), which yields (path, line, message)."""
