@@ -1,7 +1,7 @@
 // Decodes a stream of ids without ever emitting half a character.
 //
-// The pieces that push() and finish() return, joined, are exactly Tokenizer::decode() of all the ids.
-// Bytes that may still become a character are held back, at most three. Not thread-safe.
+// The pieces that push() and finish() return, joined, are exactly Tokenizer::decode() of all the
+// ids. Bytes that may still become a character are held back, at most three. Not thread-safe.
 #pragma once
 
 #include <cstdint>

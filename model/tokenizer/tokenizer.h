@@ -1,9 +1,9 @@
 // Text to token ids and back, from an unmodified tokenizer.json: byte-level BPE as Hugging Face's
 // `tokenizers` computes it. Source: spec/tokenizer.md §1 to §3.
 //
-// encode() takes any bytes: text that is not UTF-8 is INVALID_ARGUMENT naming the offset. Its time is
-// linear in the text (times a logarithm), also when the text is one word. Immutable after load, so
-// thread-safe.
+// encode() takes any bytes: text that is not UTF-8 is INVALID_ARGUMENT naming the offset. Its time
+// is linear in the text (times a logarithm), also when the text is one word. Immutable after load,
+// so thread-safe.
 #pragma once
 
 #include <cstdint>
@@ -19,8 +19,8 @@ namespace conclave {
 
 class Tokenizer {
  public:
-  // Reads `dir`/tokenizer.json and tokenizer_config.json (the latter may be absent). NOT_FOUND where
-  // there is no tokenizer.json: such a model serves ids.
+  // Reads `dir`/tokenizer.json and tokenizer_config.json (the latter may be absent). NOT_FOUND
+  // where there is no tokenizer.json: such a model serves ids.
   static absl::StatusOr<std::unique_ptr<Tokenizer>> load(const std::string& dir);
 
   // The same from the files' contents; `config_json` may be empty. `where` names them in messages.
@@ -39,8 +39,8 @@ class Tokenizer {
   // The text of all ids: invalid UTF-8 becomes U+FFFD, ids without a token become nothing.
   std::string decode(std::span<const int32_t> ids, bool skip_special) const;
 
-  // The bytes of one token, which may be part of a character; empty for ids without a token and, with
-  // `skip_special`, for special tokens.
+  // The bytes of one token, which may be part of a character; empty for ids without a token and,
+  // with `skip_special`, for special tokens.
   std::string_view token_bytes(int32_t id, bool skip_special) const;
 
   // One more than the largest id that has a token; ids from here on are never sampled.
