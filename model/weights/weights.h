@@ -5,19 +5,20 @@
 // the config first, so a missing, misshapen or unknown tensor is an error that names it whichever
 // part of the model this process holds.
 //
-// Views point into the Checkpoint and into `owned` memory (norms widened to f32, the few tensors whose
-// bytes are not aligned in the file). Immutable after loading, so thread-safe.
+// Views point into the Checkpoint, which outlives the weights, and into `owned` memory (norms
+// widened to f32, the few tensors whose bytes are not aligned in the file). Immutable after
+// loading, so thread-safe.
 #pragma once
 
 #include <cstdint>
 #include <memory>
 #include <vector>
 
-#include "absl/functional/function_ref.h"
 #include "absl/status/statusor.h"
 #include "kernels/weight.h"
 #include "model/checkpoint/checkpoint.h"
 #include "model/config/model_config.h"
+#include "model/weights/load_meter.h"
 
 namespace conclave {
 
@@ -29,14 +30,14 @@ struct FfnWeights {
 };
 
 struct MlaWeights {
-  Weight q;             // [H * (nope + P), D]; plain queries only
-  Weight q_a;           // [q_lora_rank, D]; low-rank queries only, with the next two
-  const float* q_a_norm = nullptr;  // [q_lora_rank]
-  Weight q_b;           // [H * (nope + P), q_lora_rank]
-  Weight kv_a;          // [R + P, D]
+  Weight q;                          // [H * (nope + P), D]; plain queries only
+  Weight q_a;                        // [q_lora_rank, D]; low-rank queries only, with the next two
+  const float* q_a_norm = nullptr;   // [q_lora_rank]
+  Weight q_b;                        // [H * (nope + P), q_lora_rank]
+  Weight kv_a;                       // [R + P, D]
   const float* kv_a_norm = nullptr;  // [R]
-  Weight kv_b;          // [H * (nope + v), R], a head's nope rows before its v rows
-  Weight o;             // [D, H * v]
+  Weight kv_b;                       // [H * (nope + v), R], a head's nope rows before its v rows
+  Weight o;                          // [D, H * v]
 };
 
 struct GateWeights {
@@ -45,21 +46,21 @@ struct GateWeights {
 };
 
 struct LayerWeights {
-  const float* input_norm = nullptr;           // [D]
+  const float* input_norm = nullptr;  // [D]
   MlaWeights attention;
   const float* post_attention_norm = nullptr;  // [D]
   bool is_moe = false;
-  FfnWeights ffn;     // the dense MLP, or the shared expert of an MoE layer that has one
-  GateWeights gate;   // MoE layers only
+  FfnWeights ffn;    // the dense MLP, or the shared expert of an MoE layer that has one
+  GateWeights gate;  // MoE layers only
 };
 
 struct TrunkWeights {
-  Weight embedding;  // [V, D]
-  std::vector<LayerWeights> layers;  // [L]
+  Weight embedding;                   // [V, D]
+  std::vector<LayerWeights> layers;   // [L]
   const float* final_norm = nullptr;  // [D]
-  Weight head;       // [V, D]; the embedding where they are tied
+  Weight head;                        // [V, D]; the embedding where they are tied
 
-  uint64_t num_bytes = 0;  // mapped bytes that serving will touch
+  uint64_t num_bytes = 0;  // as stored, with fp8 scales: what serving reads
   std::vector<std::unique_ptr<float[]>> owned;
   std::vector<std::unique_ptr<std::byte[]>> owned_bytes;
 };
@@ -82,10 +83,8 @@ struct ExpertWeights {
   const FfnWeights* find(int32_t layer_idx, int32_t expert) const;
 };
 
-// `progress(done, total)` in bytes, called now and then from the loading thread. Loading touches every
-// page that serving will need, so that the first request does not pay for the disk.
-using LoadProgress = absl::FunctionRef<void(uint64_t done, uint64_t total)>;
-
+// Loading touches every page that serving will need and no other, so that the first request does
+// not pay for the disk. `progress` is called now and then from the calling thread (load_meter.h).
 absl::StatusOr<TrunkWeights> load_trunk(const Checkpoint& checkpoint, const ModelConfig& config,
                                         LoadProgress progress);
 absl::StatusOr<ExpertWeights> load_experts(const Checkpoint& checkpoint, const ModelConfig& config,
@@ -93,11 +92,12 @@ absl::StatusOr<ExpertWeights> load_experts(const Checkpoint& checkpoint, const M
 
 // What a model weighs, counted from the headers, for `inspect` and for the check before loading.
 struct ModelSize {
-  uint64_t total_params = 0;   // without multi-token-prediction layers
-  uint64_t active_params = 0;  // read for one token: trunk without the embedding table, K experts a layer
+  uint64_t total_params = 0;  // without multi-token-prediction layers
+  uint64_t active_params =
+      0;  // read for one token: trunk without the embedding table, K experts a layer
   uint64_t mtp_params = 0;
   uint64_t trunk_bytes = 0;
-  uint64_t expert_bytes = 0;      // of one routed expert of one layer
+  uint64_t expert_bytes = 0;  // of one routed expert of one layer, the largest
   uint64_t all_expert_bytes = 0;
 };
 

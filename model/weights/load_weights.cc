@@ -1,0 +1,90 @@
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "common/check.h"
+#include "common/status_macros.h"
+#include "model/weights/expert_tensors.h"
+#include "model/weights/page_in.h"
+#include "model/weights/trunk_tensors.h"
+#include "model/weights/weights.h"
+
+namespace conclave {
+namespace {
+
+// Moves what `source` had to copy into the weights that point at it, and pages the rest in.
+template <typename Weights>
+absl::Status finish(const Checkpoint& checkpoint, TensorSource* source, LoadMeter* meter,
+                    Weights* weights) {
+  weights->num_bytes = source->num_bytes();
+  Owned owned = source->take_owned();
+  weights->owned = std::move(owned.floats);
+  weights->owned_bytes = std::move(owned.bytes);
+  RETURN_IF_ERROR(page_in(checkpoint, source->ranges(), meter));
+  meter->finish();
+  return absl::OkStatus();
+}
+
+absl::Status read_experts(const ModelConfig& config, const ExpertRange& range, TensorSource* source,
+                          ExpertWeights* experts) {
+  const int32_t num_experts = config.moe.gate.num_experts;
+  experts->layers.resize(static_cast<size_t>(config.num_layers));
+  for (int32_t layer = 0; layer < config.num_layers; ++layer) {
+    auto& row = experts->layers[static_cast<size_t>(layer)];
+    row.resize(static_cast<size_t>(num_experts));
+    if (!config.is_moe_layer(layer)) continue;
+    for (int32_t e = 0; e < num_experts; ++e) {
+      if (!holds_expert(range, num_experts, e)) continue;
+      auto ffn = std::make_unique<FfnWeights>();
+      RETURN_IF_ERROR(read_expert_tensors(config, layer, e, source, ffn.get()));
+      row[static_cast<size_t>(e)] = std::move(ffn);
+    }
+  }
+  return absl::OkStatus();
+}
+
+absl::Status check_range(const ExpertRange& range, const ModelConfig& config) {
+  const int32_t num_experts = config.moe.gate.num_experts;
+  if (range.num_shards >= 1 && range.num_shards <= std::max(num_experts, 1) &&
+      range.shard_idx >= 0 && range.shard_idx < range.num_shards) {
+    return absl::OkStatus();
+  }
+  return absl::InvalidArgumentError(absl::StrCat("shard ", range.shard_idx, " of ",
+                                                 range.num_shards, " is no part of ", num_experts,
+                                                 " experts"));
+}
+
+}  // namespace
+
+const FfnWeights* ExpertWeights::find(int32_t layer_idx, int32_t expert) const {
+  if (layer_idx < 0 || static_cast<size_t>(layer_idx) >= layers.size()) return nullptr;
+  const auto& row = layers[static_cast<size_t>(layer_idx)];
+  if (expert < 0 || static_cast<size_t>(expert) >= row.size()) return nullptr;
+  return row[static_cast<size_t>(expert)].get();
+}
+
+absl::StatusOr<TrunkWeights> load_trunk(const Checkpoint& checkpoint, const ModelConfig& config,
+                                        LoadProgress progress) {
+  ASSIGN_OR_RETURN(const ModelSize size, measure_model(checkpoint, config));
+  LoadMeter meter(size.trunk_bytes, progress);
+  TensorSource source(&checkpoint, &config, ReadMode::kLoad, &meter);
+  TrunkWeights trunk;
+  RETURN_IF_ERROR(read_trunk_tensors(config, &source, &trunk));
+  RETURN_IF_ERROR(finish(checkpoint, &source, &meter, &trunk));
+  return trunk;
+}
+
+absl::StatusOr<ExpertWeights> load_experts(const Checkpoint& checkpoint, const ModelConfig& config,
+                                           const ExpertRange& range, LoadProgress progress) {
+  RETURN_IF_ERROR(check_range(range, config));
+  RETURN_IF_ERROR(measure_model(checkpoint, config).status());
+  TensorSource headers(&checkpoint, &config, ReadMode::kHeadersOnly, nullptr);
+  ExpertWeights experts;
+  RETURN_IF_ERROR(read_experts(config, range, &headers, &experts));
+  LoadMeter meter(headers.num_bytes(), progress);
+  TensorSource source(&checkpoint, &config, ReadMode::kLoad, &meter);
+  RETURN_IF_ERROR(read_experts(config, range, &source, &experts));
+  RETURN_IF_ERROR(finish(checkpoint, &source, &meter, &experts));
+  return experts;
+}
+
+}  // namespace conclave

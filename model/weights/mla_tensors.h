@@ -1,0 +1,17 @@
+// The tensors of multi-head latent attention. Source: spec/checkpoint.md §2.1.
+#pragma once
+
+#include <string>
+
+#include "absl/status/status.h"
+#include "model/config/model_config.h"
+#include "model/weights/tensor_source.h"
+#include "model/weights/weights.h"
+
+namespace conclave {
+
+// `prefix` ends in "self_attn.".
+absl::Status read_mla_tensors(const MlaConfig& mla, int32_t hidden_dim, const std::string& prefix,
+                              TensorSource* source, MlaWeights* weights);
+
+}  // namespace conclave

@@ -1,0 +1,150 @@
+#include "model/weights/tensor_source.h"
+
+#include <cstring>
+#include <optional>
+
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
+#include "common/check.h"
+#include "common/checked_math.h"
+#include "common/status_macros.h"
+#include "model/weights/stored_numbers.h"
+
+namespace conclave {
+namespace {
+
+std::string shape_text(const std::vector<int64_t>& shape) {
+  return absl::StrCat("[", absl::StrJoin(shape, ", "), "]");
+}
+
+std::vector<int64_t> shape_of(const MatrixSpec& spec, int64_t rows, int64_t cols) {
+  if (spec.num_slices == 0) return {rows, cols};
+  return {spec.num_slices, rows, cols};
+}
+
+}  // namespace
+
+TensorSource::TensorSource(const Checkpoint* checkpoint, const ModelConfig* config, ReadMode mode,
+                           LoadMeter* meter)
+    : checkpoint_(checkpoint),
+      config_(config),
+      mode_(mode),
+      meter_(meter),
+      was_read_(checkpoint->tensors().size()) {
+  CHECK(mode == ReadMode::kHeadersOnly || meter != nullptr);
+}
+
+absl::StatusOr<const StoredTensor*> TensorSource::find_shaped(const std::string& name,
+                                                              const std::vector<int64_t>& shape) {
+  const StoredTensor* tensor = checkpoint_->find(name);
+  if (tensor == nullptr) {
+    return absl::NotFoundError(absl::StrCat(checkpoint_->dir(), ": tensor ", name, " is missing"));
+  }
+  if (tensor->shape != shape) {
+    return absl::InvalidArgumentError(
+        absl::StrCat(checkpoint_->where(*tensor), " has the shape ", shape_text(tensor->shape),
+                     ", but config.json asks for ", shape_text(shape)));
+  }
+  was_read_[static_cast<size_t>(tensor - checkpoint_->tensors().data())] = true;
+  return tensor;
+}
+
+absl::Status TensorSource::matrix(const MatrixSpec& spec, Weight* out) {
+  const std::vector<int64_t> shape = shape_of(spec, spec.num_rows, spec.num_cols);
+  ASSIGN_OR_RETURN(const StoredTensor* tensor, find_shaped(spec.name, shape));
+  const std::optional<DType> dtype = weight_dtype(tensor->dtype);
+  if (!dtype.has_value() || (*dtype == DType::kF8E4M3 && !spec.may_be_fp8)) {
+    return absl::UnimplementedError(absl::StrCat(checkpoint_->where(*tensor), " is ", tensor->dtype,
+                                                 ", which this build does not read there"));
+  }
+  *out = Weight{};
+  out->dtype = *dtype;
+  out->num_rows = spec.num_rows;
+  out->num_cols = spec.num_cols;
+  num_params_ += static_cast<uint64_t>(spec.num_rows) * static_cast<uint64_t>(spec.num_cols);
+  num_bytes_ += out->num_bytes();
+  if (*dtype == DType::kF8E4M3) RETURN_IF_ERROR(add_scale(*tensor, spec, out));
+
+  const std::byte* data = tensor->data + static_cast<uint64_t>(spec.slice_idx) * out->num_bytes();
+  out->data = data;
+  if (mode_ == ReadMode::kHeadersOnly) return absl::OkStatus();
+  if (is_aligned(data, *dtype)) {
+    ranges_.push_back({data, out->num_bytes(), tensor});
+    return absl::OkStatus();
+  }
+  owned_.bytes.push_back(std::make_unique_for_overwrite<std::byte[]>(out->num_bytes()));
+  std::memcpy(owned_.bytes.back().get(), data, out->num_bytes());
+  out->data = owned_.bytes.back().get();
+  meter_->add(out->num_bytes());
+  return absl::OkStatus();
+}
+
+absl::Status TensorSource::add_scale(const StoredTensor& tensor, const MatrixSpec& spec,
+                                     Weight* out) {
+  if (config_->fp8_block_rows == 0) {
+    return absl::InvalidArgumentError(absl::StrCat(
+        checkpoint_->where(tensor), " is F8_E4M3, but config.json has no quantization_config"));
+  }
+  const std::string name = absl::StrCat(spec.name, "_scale_inv");
+  if (!has(name)) {
+    return absl::NotFoundError(
+        absl::StrCat(checkpoint_->where(tensor), " is F8_E4M3, but tensor ", name, " is missing"));
+  }
+  out->block_rows = config_->fp8_block_rows;
+  out->block_cols = config_->fp8_block_cols;
+  out->scale_cols = ceil_div(spec.num_cols, out->block_cols);
+  const int32_t scale_rows = ceil_div(spec.num_rows, out->block_rows);
+  ASSIGN_OR_RETURN(const StoredTensor* scale,
+                   find_shaped(name, shape_of(spec, scale_rows, out->scale_cols)));
+  const std::optional<DType> dtype = weight_dtype(scale->dtype);
+  if (!dtype.has_value() || *dtype == DType::kF8E4M3) {
+    return absl::UnimplementedError(absl::StrCat(checkpoint_->where(*scale), " is ", scale->dtype,
+                                                 ", which this build does not read as scales"));
+  }
+  const uint64_t count = static_cast<uint64_t>(scale_rows) * static_cast<uint64_t>(out->scale_cols);
+  const uint64_t num_bytes = count * static_cast<uint64_t>(dtype_bytes(*dtype));
+  num_bytes_ += num_bytes;
+  if (mode_ == ReadMode::kHeadersOnly) return absl::OkStatus();
+  const uint64_t begin = static_cast<uint64_t>(spec.slice_idx) * num_bytes;
+  ASSIGN_OR_RETURN(out->scale, floats(*scale, begin, count, /*copy=*/false));
+  return absl::OkStatus();
+}
+
+absl::Status TensorSource::vector(const std::string& name, int32_t size, const float** out) {
+  *out = nullptr;
+  ASSIGN_OR_RETURN(const StoredTensor* tensor, find_shaped(name, {size}));
+  const std::optional<DType> dtype = weight_dtype(tensor->dtype);
+  if (!dtype.has_value() || *dtype == DType::kF8E4M3) {
+    return absl::UnimplementedError(absl::StrCat(checkpoint_->where(*tensor), " is ", tensor->dtype,
+                                                 ", which this build does not read there"));
+  }
+  num_params_ += static_cast<uint64_t>(size);
+  num_bytes_ += tensor->num_bytes;
+  if (mode_ == ReadMode::kHeadersOnly) return absl::OkStatus();
+  ASSIGN_OR_RETURN(*out, floats(*tensor, 0, static_cast<uint64_t>(size), /*copy=*/true));
+  return absl::OkStatus();
+}
+
+absl::StatusOr<const float*> TensorSource::floats(const StoredTensor& tensor, uint64_t begin,
+                                                  uint64_t count, bool copy) {
+  const DType dtype = *weight_dtype(tensor.dtype);
+  const std::byte* data = tensor.data + begin;
+  const uint64_t num_bytes = count * static_cast<uint64_t>(dtype_bytes(dtype));
+  const float* values = nullptr;
+  if (!copy && dtype == DType::kF32 && is_aligned(data, dtype)) {
+    values = reinterpret_cast<const float*>(data);
+    ranges_.push_back({data, num_bytes, &tensor});
+  } else {
+    owned_.floats.push_back(std::make_unique_for_overwrite<float[]>(count));
+    widen(data, dtype, count, owned_.floats.back().get());
+    values = owned_.floats.back().get();
+    meter_->add(num_bytes);
+  }
+  if (!all_finite(values, count)) {
+    return absl::InvalidArgumentError(
+        absl::StrCat(checkpoint_->where(tensor), " holds NaN or infinity"));
+  }
+  return values;
+}
+
+}  // namespace conclave

@@ -1,0 +1,98 @@
+// Hands out the tensors of a checkpoint one by one, each checked as it is asked for: its name is
+// there, its shape and dtype are what the model needs, an fp8 weight has the scales of its blocks
+// and a small tensor holds no NaN or infinity.
+//
+// The walks through a model (trunk_tensors.h, expert_tensors.h) are written once and run in two
+// modes: from the headers only, to check and to count without touching a page of numbers, and for
+// real. What was asked for is remembered, so what was never asked for can be named
+// (unknown_tensors.h).
+//
+// Not thread-safe. What it hands out points into the checkpoint and into Owned, which the caller
+// takes.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "kernels/weight.h"
+#include "model/checkpoint/checkpoint.h"
+#include "model/config/model_config.h"
+#include "model/weights/load_meter.h"
+
+namespace conclave {
+
+enum class ReadMode { kHeadersOnly, kLoad };
+
+// A matrix by name, or slice `slice_idx` of a tensor that fuses `num_slices` of them.
+struct MatrixSpec {
+  std::string name;
+  int32_t num_rows = 0;
+  int32_t num_cols = 0;
+  bool may_be_fp8 = true;  // embedding, head and gate never are
+  int32_t num_slices = 0;  // 0: the tensor is [num_rows, num_cols], else [num_slices, rows, cols]
+  int32_t slice_idx = 0;
+};
+
+// A piece of the mapping that serving will read.
+struct MappedRange {
+  const std::byte* data = nullptr;
+  uint64_t num_bytes = 0;
+  const StoredTensor* tensor = nullptr;  // for messages
+};
+
+// Numbers that could not stay where the file has them.
+struct Owned {
+  std::vector<std::unique_ptr<float[]>> floats;
+  std::vector<std::unique_ptr<std::byte[]>> bytes;
+};
+
+class TensorSource {
+ public:
+  // `meter` hears of the bytes that are copied; null in kHeadersOnly. All three outlive the source.
+  TensorSource(const Checkpoint* checkpoint, const ModelConfig* config, ReadMode mode,
+               LoadMeter* meter);
+
+  TensorSource(const TensorSource&) = delete;
+  TensorSource& operator=(const TensorSource&) = delete;
+
+  bool has(const std::string& name) const { return checkpoint_->find(name) != nullptr; }
+
+  // Fills `out`; from headers only, without scales and with data that may not be aligned.
+  absl::Status matrix(const MatrixSpec& spec, Weight* out);
+
+  // A norm's weight or a bias, [size], widened to f32; null from headers only.
+  absl::Status vector(const std::string& name, int32_t size, const float** out);
+
+  uint64_t num_params() const { return num_params_; }  // without scales
+  uint64_t num_bytes() const { return num_bytes_; }    // as stored, with scales
+  const std::vector<MappedRange>& ranges() const { return ranges_; }
+  Owned take_owned() { return std::move(owned_); }
+
+  // Whether tensor `tensor_idx` of the checkpoint was asked for.
+  bool was_read(size_t tensor_idx) const { return was_read_[tensor_idx]; }
+
+ private:
+  absl::StatusOr<const StoredTensor*> find_shaped(const std::string& name,
+                                                  const std::vector<int64_t>& shape);
+  absl::Status add_scale(const StoredTensor& tensor, const MatrixSpec& spec, Weight* out);
+  // `count` numbers of `tensor` from byte `begin` as f32, in place where they can stay.
+  absl::StatusOr<const float*> floats(const StoredTensor& tensor, uint64_t begin, uint64_t count,
+                                      bool copy);
+
+  const Checkpoint* const checkpoint_;
+  const ModelConfig* const config_;
+  const ReadMode mode_;
+  LoadMeter* const meter_;
+
+  std::vector<bool> was_read_;  // [number of tensors]
+  std::vector<MappedRange> ranges_;
+  Owned owned_;
+  uint64_t num_params_ = 0;
+  uint64_t num_bytes_ = 0;
+};
+
+}  // namespace conclave
