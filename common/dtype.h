@@ -30,7 +30,6 @@ constexpr int32_t dtype_bytes(DType dtype) {
     case DType::kF32:
       return 4;
     case DType::kF16:
-      return 2;
     case DType::kBF16:
       return 2;
     case DType::kF8E4M3:
