@@ -1,5 +1,6 @@
-// Which instructions the kernels of this process use: part of the numeric profile (design C1), for the
-// width of a vector decides the order of a sum. The choice is made at run time, once, from the CPU.
+// Which instructions the kernels of this process use: part of the numeric profile (design C1), for
+// the width of a vector decides the order of a sum. The choice is made at run time, once, from the
+// CPU.
 #pragma once
 
 #include <span>
@@ -20,8 +21,8 @@ std::string_view instruction_class_name(InstructionClass instruction_class);
 // What this CPU offers, best first.
 std::span<const InstructionClass> supported_instruction_classes();
 
-// Forces a class for every later kernel call, process-wide: "avx2" on an AVX-512 machine reproduces the
-// bits of an AVX2 machine. INVALID_ARGUMENT where the CPU lacks it. Call it before kernels run.
+// Forces a class for every later kernel call, process-wide: "avx2" on an AVX-512 machine reproduces
+// the bits of an AVX2 machine. INVALID_ARGUMENT where the CPU lacks it. Call it before kernels run.
 absl::Status set_instruction_class(InstructionClass instruction_class);
 
 }  // namespace conclave

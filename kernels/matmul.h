@@ -3,12 +3,13 @@
 //   matmul      out[t, n] = sum over k of x[t, k] * w[n, k]      x [T, K]   w [N, K]   out [T, N]
 //   matmul_t    out[t, k] = sum over n of x[t, n] * w[n, k]      x [T, N]   w [N, K]   out [T, K]
 //
-// `matmul` is every linear layer of a checkpoint (y = x Wᵀ); `matmul_t` multiplies by the same stored
-// matrix untransposed, which is what absorbed attention needs of kv_b_proj, without a second copy.
+// `matmul` is every linear layer of a checkpoint (y = x Wᵀ); `matmul_t` multiplies by the same
+// stored matrix untransposed, which is what absorbed attention needs of kv_b_proj, without a second
+// copy.
 //
-// One output element is one chain of fused multiply-adds in a fixed order that depends on K (or N) and
-// the instruction class alone: not on T, not on tiles, not on threads. Row t of a product of many rows
-// has the same bits as that row alone (design C1).
+// One output element is one chain of fused multiply-adds in a fixed order that depends on K (or N)
+// and the instruction class alone: not on T, not on tiles, not on threads. Row t of a product of
+// many rows has the same bits as that row alone (design C1).
 //
 // Bound by reading w once while T is small. Thread-safe: no state. T = 0 is fine.
 #pragma once

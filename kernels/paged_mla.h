@@ -5,10 +5,10 @@
 //   score[s] = softmax_scale * (q[t, i, :] . row(s))        s = 0 .. last          row(s) [R + P]
 //   out[t, i, :] = sum over s of softmax(score)[s] * row(s)[0 .. R)
 //
-// where row(s) is the cached row [c_kv | k_rope] in slot pages[s / B] * B + s % B. The split is fixed:
-// pages are walked in order, each page's scores and its partial sum are joined to the running maximum,
-// denominator and sum by the online softmax rule. Where pages begin depends on positions alone, so
-// neither chunking nor the batch changes a bit.
+// where row(s) is the cached row [c_kv | k_rope] in slot pages[s / B] * B + s % B. The split is
+// fixed: pages are walked in order, each page's scores and its partial sum are joined to the
+// running maximum, denominator and sum by the online softmax rule. Where pages begin depends on
+// positions alone, so neither chunking nor the batch changes a bit.
 //
 //   cache   [num_slots, R + P] f32 or bf16, one layer
 //   q       f32 [T, H * (R + P)]   head-major, [q_absorbed | q_rope] a head

@@ -1,4 +1,5 @@
-// out[t, :] = x[t, :] / sqrt(mean(x[t, :]^2) + eps) * weight        x, out f32 [T, D]   weight f32 [D]
+// out[t, :] = x[t, :] / sqrt(mean(x[t, :]^2) + eps) * weight        x, out f32 [T, D]   weight f32
+// [D]
 //
 // out may be x. One row's sum runs in one fixed order, so a row's result is its own affair.
 #pragma once

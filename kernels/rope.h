@@ -35,8 +35,8 @@ double yarn_scale(double factor, double mscale);
 
 // Fills cos and sin, both f32 [T, P / 2], for the positions of a step. Once a step, for all layers.
 struct RopeAngleArgs {
-  std::span<const int32_t> positions;    // [T]
-  std::span<const float> frequencies;    // [P / 2]
+  std::span<const int32_t> positions;  // [T]
+  std::span<const float> frequencies;  // [P / 2]
   float attention_factor = 1.f;
   Rows<float> cos;
   Rows<float> sin;

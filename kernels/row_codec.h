@@ -1,5 +1,5 @@
-// Rows between f32 in the engine and the format of a wire or a cache: f32 or bf16, rounded to nearest,
-// ties to even. Packed: row-major without padding.
+// Rows between f32 in the engine and the format of a wire or a cache: f32 or bf16, rounded to
+// nearest, ties to even. Packed: row-major without padding.
 #pragma once
 
 #include <cstddef>

@@ -1,5 +1,5 @@
-// A weight matrix as it lies in the checkpoint: [num_rows, num_cols] = [out, in], row-major, in one of
-// the stored number formats. A view; the mapped file or the loader owns the numbers.
+// A weight matrix as it lies in the checkpoint: [num_rows, num_cols] = [out, in], row-major, in one
+// of the stored number formats. A view; the mapped file or the loader owns the numbers.
 //
 // fp8 weights carry a grid of multipliers: the value at (n, k) is
 //
@@ -49,5 +49,15 @@ struct Weight {
     return part;
   }
 };
+
+// What every kernel asks of a weight matrix before it reads the first number.
+inline void check_weight(const Weight& w) {
+  CHECK(w.num_rows >= 0 && w.num_cols >= 0);
+  if (w.dtype != DType::kF8E4M3) return;
+  CHECK(w.block_rows > 0 && w.block_cols > 0);
+  CHECK(w.first_row >= 0);
+  CHECK(w.scale != nullptr || w.num_bytes() == 0);
+  CHECK(int64_t{w.scale_cols} * w.block_cols >= w.num_cols);
+}
 
 }  // namespace conclave

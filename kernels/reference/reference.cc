@@ -1,0 +1,178 @@
+#include "kernels/reference/reference.h"
+
+#include <algorithm>
+#include <cmath>
+#include <limits>
+#include <vector>
+
+namespace conclave::reference {
+namespace {
+
+constexpr double kInfinity = std::numeric_limits<double>::infinity();
+
+template <class Stored>
+float stored_at(const void* data, int64_t idx) {
+  return to_f32(static_cast<const Stored*>(data)[idx]);
+}
+
+// Number `col` of the cached row in `slot`.
+double cached(const LatentRows& cache, int64_t slot, int64_t col) {
+  const int64_t idx = slot * cache.num_cols + col;
+  if (cache.dtype == DType::kF32) return stored_at<float>(cache.data, idx);
+  return stored_at<bf16>(cache.data, idx);
+}
+
+// softmax(score) in place.
+void normalise(std::vector<double>* score) {
+  const double max = *std::max_element(score->begin(), score->end());
+  double sum = 0;
+  for (double& s : *score) {
+    s = std::exp(s - max);
+    sum += s;
+  }
+  for (double& s : *score) s /= sum;
+}
+
+void attend(const PagedMlaArgs& args, const PagedQuery& query, const float* q, float* out) {
+  const auto slot = [&](int32_t s) {
+    return int64_t{query.pages[static_cast<size_t>(s / args.page_tokens)]} * args.page_tokens +
+           s % args.page_tokens;
+  };
+  std::vector<double> p(static_cast<size_t>(query.last) + 1);
+  for (int32_t s = 0; s <= query.last; ++s) {
+    double dot = 0;
+    for (int64_t c = 0; c < args.cache.num_cols; ++c) dot += q[c] * cached(args.cache, slot(s), c);
+    p[static_cast<size_t>(s)] = args.softmax_scale * dot;
+  }
+  normalise(&p);
+  for (int64_t r = 0; r < args.latent_cols; ++r) {
+    double sum = 0;
+    for (int32_t s = 0; s <= query.last; ++s) {
+      sum += p[static_cast<size_t>(s)] * cached(args.cache, slot(s), r);
+    }
+    out[r] = static_cast<float>(sum);
+  }
+}
+
+}  // namespace
+
+float weight_at(const Weight& w, int64_t n, int64_t k) {
+  const int64_t idx = n * w.num_cols + k;
+  switch (w.dtype) {
+    case DType::kF32:
+      return stored_at<float>(w.data, idx);
+    case DType::kF16:
+      return stored_at<f16>(w.data, idx);
+    case DType::kBF16:
+      return stored_at<bf16>(w.data, idx);
+    case DType::kF8E4M3:
+      break;
+  }
+  const int64_t block_row = (w.first_row + n) / w.block_rows;
+  const int64_t block_col = k / w.block_cols;
+  return stored_at<f8e4m3>(w.data, idx) * w.scale[block_row * w.scale_cols + block_col];
+}
+
+void matmul(const MatmulArgs& args) {
+  for (int32_t t = 0; t < args.x.num_rows; ++t) {
+    for (int32_t n = 0; n < args.w.num_rows; ++n) {
+      double sum = 0;
+      for (int32_t k = 0; k < args.w.num_cols; ++k) {
+        sum += double{args.x.row(t)[k]} * weight_at(args.w, n, k);
+      }
+      args.out.row(t)[n] = static_cast<float>(sum);
+    }
+  }
+}
+
+void matmul_t(const MatmulArgs& args) {
+  for (int32_t t = 0; t < args.x.num_rows; ++t) {
+    for (int32_t k = 0; k < args.w.num_cols; ++k) {
+      double sum = 0;
+      for (int32_t n = 0; n < args.w.num_rows; ++n) {
+        sum += double{args.x.row(t)[n]} * weight_at(args.w, n, k);
+      }
+      args.out.row(t)[k] = static_cast<float>(sum);
+    }
+  }
+}
+
+void rms_norm(const RmsNormArgs& args) {
+  const int32_t num_cols = args.x.num_cols;
+  for (int32_t t = 0; t < args.x.num_rows; ++t) {
+    const float* const x = args.x.row(t);
+    double squares = 0;
+    for (int32_t d = 0; d < num_cols; ++d) squares += double{x[d]} * x[d];
+    const double norm = std::sqrt(squares / num_cols + double{args.eps});
+    for (int32_t d = 0; d < num_cols; ++d) {
+      args.out.row(t)[d] = static_cast<float>(x[d] / norm * args.weight[d]);
+    }
+  }
+}
+
+void rope(const RopeArgs& args) {
+  const int32_t num_pairs = args.cos.num_cols;
+  for (int32_t t = 0; t < args.x.num_rows; ++t) {
+    for (int32_t i = 0; i < args.num_heads; ++i) {
+      float* const x = args.x.row(t) + args.first_col + int64_t{i} * args.head_stride;
+      for (int32_t j = 0; j < num_pairs; ++j) {
+        float& a = args.interleaved ? x[2 * j] : x[j];
+        float& b = args.interleaved ? x[2 * j + 1] : x[num_pairs + j];
+        const double cos = args.cos.row(t)[j];
+        const double sin = args.sin.row(t)[j];
+        const double turned = a * cos - b * sin;
+        b = static_cast<float>(a * sin + b * cos);
+        a = static_cast<float>(turned);
+      }
+    }
+  }
+}
+
+void softmax_rows(Rows<float> x) {
+  for (int32_t t = 0; t < x.num_rows; ++t) {
+    if (x.num_cols == 0) continue;
+    std::vector<double> row(x.row(t), x.row(t) + x.num_cols);
+    normalise(&row);
+    for (int32_t i = 0; i < x.num_cols; ++i) {
+      x.row(t)[i] = static_cast<float>(row[static_cast<size_t>(i)]);
+    }
+  }
+}
+
+void sigmoid_rows(Rows<float> x) {
+  for (int32_t t = 0; t < x.num_rows; ++t) {
+    for (int32_t i = 0; i < x.num_cols; ++i) {
+      x.row(t)[i] = static_cast<float>(1 / (1 + std::exp(-double{x.row(t)[i]})));
+    }
+  }
+}
+
+double log_sum_exp(std::span<const float> x) {
+  double max = -kInfinity;
+  for (const float value : x) max = std::max(max, double{value});
+  if (std::isinf(max)) return max;
+  double sum = 0;
+  for (const float value : x) sum += std::exp(value - max);
+  return max + std::log(sum);
+}
+
+void swiglu(const SwigluArgs& args) {
+  for (int32_t t = 0; t < args.gate.num_rows; ++t) {
+    for (int32_t f = 0; f < args.gate.num_cols; ++f) {
+      const double z = args.gate.row(t)[f];
+      args.out.row(t)[f] = static_cast<float>(z / (1 + std::exp(-z)) * args.up.row(t)[f]);
+    }
+  }
+}
+
+void paged_mla(const PagedMlaArgs& args) {
+  for (size_t t = 0; t < args.queries.size(); ++t) {
+    const int64_t row = static_cast<int64_t>(t);
+    for (int64_t i = 0; i < args.num_heads; ++i) {
+      attend(args, args.queries[t], args.q.row(row) + i * args.cache.num_cols,
+             args.out.row(row) + i * args.latent_cols);
+    }
+  }
+}
+
+}  // namespace conclave::reference
