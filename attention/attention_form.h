@@ -1,0 +1,42 @@
+// A form of attention: how a layer turns rows into rows by way of the cache. One form is one file in
+// attention/forms/; the walk through the layers knows this interface alone.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+
+#include "absl/status/statusor.h"
+#include "attention/latent_cache.h"
+#include "attention/step.h"
+#include "common/executor.h"
+#include "common/rows.h"
+#include "model/config/model_config.h"
+#include "model/weights/weights.h"
+
+namespace conclave {
+
+class AttentionForm {
+ public:
+  virtual ~AttentionForm() = default;
+
+  // What all layers of a step share, such as the angles of its positions.
+  virtual void begin_step(const Step& step) = 0;
+
+  // Writes the step's rows of this layer into the cache, then attends. x and out are [T, D], x is
+  // normalised already; they may be the same rows.
+  virtual void forward(int32_t layer_idx, const Step& step, Rows<const float> x,
+                       Rows<float> out) = 0;
+};
+
+// Everything a form may need; all of it outlives the form. Scratch is taken now for `max_tokens` rows.
+struct AttentionParts {
+  const ModelConfig* config = nullptr;
+  const TrunkWeights* trunk = nullptr;
+  LatentCache* cache = nullptr;
+  Executor* executor = nullptr;
+  int32_t max_tokens = 0;
+};
+
+std::unique_ptr<AttentionForm> make_absorbed_mla(const AttentionParts& parts);
+
+}  // namespace conclave

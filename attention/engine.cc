@@ -1,0 +1,232 @@
+#include "attention/engine.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "absl/strings/str_format.h"
+#include "attention/request_check.h"
+#include "common/check.h"
+#include "common/status_macros.h"
+
+namespace conclave {
+
+Engine::Engine(const ModelConfig* config, LatentCache* cache, LayerWalk* walk,
+               const Options& options)
+    : options_(options),
+      config_(*config),
+      cache_(cache),
+      walk_(walk),
+      scheduler_(options.scheduler, cache),
+      sampler_(config->vocab_size) {
+  CHECK(options.num_ids >= 1 && options.num_ids <= config->vocab_size);
+}
+
+Engine::~Engine() {
+  for (auto& [id, sequence] : sequences_) scheduler_.remove(sequence.get());
+}
+
+absl::Status Engine::submit(Request request) {
+  CHECK(request.observer != nullptr);
+  RETURN_IF_ERROR(check_request(request, {.vocab_size = config_.vocab_size,
+                                          .max_positions = config_.max_positions,
+                                          .cache_tokens = cache_->num_pages() *
+                                                          cache_->page_tokens()}));
+  if (num_requests() >= options_.max_requests) {
+    return absl::ResourceExhaustedError(
+        absl::StrFormat("%d requests are waiting or running, the limit", options_.max_requests));
+  }
+  if (sequences_.contains(request.id)) {
+    return absl::AlreadyExistsError(
+        absl::StrFormat("request %d is here already", static_cast<uint64_t>(request.id)));
+  }
+  auto sequence = std::make_unique<Sequence>();
+  sequence->arrival = num_arrivals_++;
+  sequence->ids = request.prompt;
+  for (const int32_t id : request.prompt) ++sequence->counts.prompt[id];
+  sequence->request = std::move(request);
+  scheduler_.add(sequence.get());
+  sequences_[sequence->request.id] = std::move(sequence);
+  return absl::OkStatus();
+}
+
+bool Engine::cancel(RequestId id) {
+  const auto found = sequences_.find(id);
+  if (found == sequences_.end() || found->second->finish) return false;
+  end(found->second.get(), FinishReason::kCancelled);
+  if (!stepping_) let_go_finished();
+  return true;
+}
+
+bool Engine::step() {
+  const std::vector<StepPart> parts = scheduler_.next_step();
+  if (parts.empty()) return false;
+  stepping_ = true;
+  ++num_steps_;
+  collect(parts);
+
+  std::vector<RowFault> faults;
+  const absl::Status status = walk_->run(step_, &faults);
+  if (status.ok()) {
+    fail_faulty(parts, faults);
+    say_rows(account(parts));
+  } else {
+    for (const StepPart& part : parts) end(part.sequence, FinishReason::kError, status);
+  }
+  stepping_ = false;
+  let_go_finished();
+  return true;
+}
+
+// The ids of all parts, one after the other, each with its place.
+void Engine::collect(const std::vector<StepPart>& parts) {
+  step_.ids.clear();
+  step_.positions.clear();
+  step_.slots.clear();
+  step_.queries.clear();
+  for (const StepPart& part : parts) {
+    for (int32_t position = part.first; position < part.first + part.count; ++position) {
+      step_.ids.push_back(part.sequence->ids[position]);
+      step_.positions.push_back(position);
+      step_.slots.push_back(cache_->slot(part.sequence->table, position));
+      step_.queries.push_back({.pages = part.sequence->table.pages, .last = position});
+    }
+  }
+}
+
+// A token that went wrong fails its own request; the others of the step go on.
+void Engine::fail_faulty(const std::vector<StepPart>& parts, std::span<const RowFault> faults) {
+  for (const RowFault& fault : faults) {
+    int32_t first = 0;
+    for (const StepPart& part : parts) {
+      const bool inside = fault.token_idx >= first && fault.token_idx < first + part.count;
+      if (inside) end(part.sequence, FinishReason::kError, fault.status);
+      first += part.count;
+    }
+  }
+}
+
+// Books what was computed and lists the tokens whose logits are needed.
+std::vector<Engine::LogitRow> Engine::account(const std::vector<StepPart>& parts) {
+  std::vector<LogitRow> rows;
+  int32_t token_idx = 0;
+  for (const StepPart& part : parts) {
+    Sequence& sequence = *part.sequence;
+    const bool prompt_logprobs = sequence.request.sampling.prompt_logprobs;
+    for (int32_t position = part.first; position < part.first + part.count; ++position) {
+      const bool logits = sequence.request.wants_logits && position >= sequence.num_said;
+      const bool logprobs =
+          prompt_logprobs && !sequence.prompt_said && position + 1 < sequence.num_prompt();
+      const bool next = position + 1 == sequence.num_ids();
+      if (logits || logprobs || next) rows.push_back({part.sequence, token_idx, position});
+      ++token_idx;
+    }
+    sequence.num_computed = part.first + part.count;
+  }
+  return rows;
+}
+
+void Engine::say_rows(std::span<const LogitRow> rows) {
+  const size_t max_rows = static_cast<size_t>(walk_->max_logit_rows());
+  std::vector<int32_t> tokens;
+  for (size_t first = 0; first < rows.size(); first += max_rows) {
+    const std::span<const LogitRow> block =
+        rows.subspan(first, std::min(max_rows, rows.size() - first));
+    tokens.clear();
+    for (const LogitRow& row : block) tokens.push_back(row.token_idx);
+    const Rows<const float> logits = walk_->logits(tokens);
+    for (size_t i = 0; i < block.size(); ++i) {
+      say_row(block[i], {logits.row(static_cast<int64_t>(i)),
+                         static_cast<size_t>(config_.vocab_size)});
+    }
+  }
+}
+
+void Engine::say_row(const LogitRow& row, std::span<const float> logits) {
+  Sequence* const sequence = row.sequence;
+  if (sequence->finish) return;  // cancelled or failed meanwhile
+  const Request& request = sequence->request;
+  if (request.wants_logits && row.position >= sequence->num_said) {
+    sequence->num_said = row.position + 1;
+    request.observer->on_logits(row.position, logits);
+  }
+  if (request.sampling.prompt_logprobs && !sequence->prompt_said &&
+      row.position + 1 < sequence->num_prompt() &&
+      row.position == static_cast<int32_t>(sequence->prompt_logprobs.size())) {
+    sequence->prompt_logprobs.push_back(
+        sampler_.logprobs(logits, options_.num_ids, sequence->ids[row.position + 1],
+                          std::max(request.sampling.num_logprobs, 0)));
+  }
+  if (!sequence->finish && row.position + 1 == sequence->num_ids()) {
+    next_token(sequence, logits);
+  }
+}
+
+// The id after the last: given, drawn, or none any more.
+void Engine::next_token(Sequence* sequence, std::span<const float> logits) {
+  const Request& request = sequence->request;
+  const SamplingParams& sampling = request.sampling;
+  if (sampling.prompt_logprobs && !sequence->prompt_said) {
+    sequence->prompt_said = true;
+    request.observer->on_prompt_logprobs(std::move(sequence->prompt_logprobs));
+    if (sequence->finish) return;
+  }
+  const bool forced = sequence->num_generated() < static_cast<int32_t>(request.forced.size());
+  if (!forced && request.score_only) return end(sequence, FinishReason::kLength);
+
+  GeneratedToken token;
+  if (forced) {
+    token.id = request.forced[static_cast<size_t>(sequence->num_generated())];
+  } else {
+    const absl::StatusOr<int32_t> id = draw(*sequence, logits);
+    if (!id.ok()) return end(sequence, FinishReason::kError, id.status());
+    token.id = *id;
+  }
+  if (sampling.wants_logprobs()) {
+    token.logprobs = sampler_.logprobs(logits, options_.num_ids, token.id, sampling.num_logprobs);
+  }
+  sequence->ids.push_back(token.id);
+  ++sequence->counts.generated[token.id];
+  request.observer->on_token(token);
+  if (!forced) end_if_complete(sequence);
+}
+
+absl::StatusOr<int32_t> Engine::draw(const Sequence& sequence, std::span<const float> logits) {
+  return sampler_.sample({.logits = logits,
+                          .num_ids = options_.num_ids,
+                          .params = &sequence.request.sampling,
+                          .counts = &sequence.counts,
+                          .position = sequence.num_ids(),
+                          .num_generated = sequence.num_generated()});
+}
+
+void Engine::end_if_complete(Sequence* sequence) {
+  const SamplingParams& sampling = sequence->request.sampling;
+  const bool stops = std::find(sampling.stop_ids.begin(), sampling.stop_ids.end(),
+                               sequence->ids.back()) != sampling.stop_ids.end();
+  if (stops) return end(sequence, FinishReason::kStopId);
+  if (sequence->num_generated() >= sampling.max_tokens ||
+      sequence->num_ids() >= config_.max_positions) {
+    end(sequence, FinishReason::kLength);
+  }
+}
+
+void Engine::end(Sequence* sequence, FinishReason reason, absl::Status status) {
+  if (sequence->finish) return;  // the first reason stands
+  sequence->finish = Finish{.reason = reason, .status = std::move(status)};
+}
+
+// Pages go home before the observer hears, so that whoever waits for them can have them at once.
+void Engine::let_go_finished() {
+  while (true) {
+    const auto found =
+        std::find_if(sequences_.begin(), sequences_.end(),
+                     [](const auto& entry) { return entry.second->finish.has_value(); });
+    if (found == sequences_.end()) return;
+    const std::unique_ptr<Sequence> sequence = std::move(found->second);
+    sequences_.erase(found);
+    scheduler_.remove(sequence.get());
+    sequence->request.observer->on_finished(*sequence->finish);
+  }
+}
+
+}  // namespace conclave

@@ -1,0 +1,92 @@
+// The attention node's engine: continuous batching of many requests through one model.
+//
+// Each step() decides, does and accounts (style: habit 14): the scheduler names the ids to compute, the
+// layer walk computes them, and what comes out is sampled, said to the observers and booked. A request
+// admitted always finishes: with a token that ends it, at its limit, cancelled, or with an error that
+// is its own.
+//
+// One thread, the step thread, calls everything here; a server puts a mailbox in front. All memory for
+// serving is taken at creation.
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <memory>
+#include <span>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "attention/latent_cache.h"
+#include "attention/layer_walk.h"
+#include "attention/request.h"
+#include "attention/scheduler.h"
+#include "attention/sequence.h"
+#include "model/sampler/sampler.h"
+
+namespace conclave {
+
+class Engine {
+ public:
+  struct Options {
+    Scheduler::Options scheduler;
+    int32_t max_requests = 1024;  // waiting and running; more are refused
+    int32_t num_ids = 0;          // ids that may be drawn: the tokenizer's size, at most V
+  };
+
+  // `config`, `cache` and `walk` outlive the engine. REQUIRES: the walk takes options.step_tokens rows
+  Engine(const ModelConfig* config, LatentCache* cache, LayerWalk* walk, const Options& options);
+  ~Engine();
+
+  Engine(const Engine&) = delete;
+  Engine& operator=(const Engine&) = delete;
+
+  // Queues a request. Refused at once, and its observer never called, when it can never run:
+  // INVALID_ARGUMENT for ids or sampling values out of range or a prompt longer than the context,
+  // RESOURCE_EXHAUSTED for a request longer than the whole cache or a full queue, ALREADY_EXISTS.
+  absl::Status submit(Request request);
+
+  // Ends a request with kCancelled; false when there is none of that id. Allowed inside observers.
+  bool cancel(RequestId id);
+
+  // Runs one forward pass. False when there is nothing to run.
+  bool step();
+
+  int32_t num_requests() const { return static_cast<int32_t>(sequences_.size()); }
+  int64_t num_steps() const { return num_steps_; }
+  int64_t num_preemptions() const { return scheduler_.num_preemptions(); }
+  const LatentCache& cache() const { return *cache_; }
+
+ private:
+  // One token of the step whose logits somebody needs.
+  struct LogitRow {
+    Sequence* sequence = nullptr;
+    int32_t token_idx = 0;  // in the step
+    int32_t position = 0;   // in the sequence
+  };
+
+  void collect(const std::vector<StepPart>& parts);
+  void fail_faulty(const std::vector<StepPart>& parts, std::span<const RowFault> faults);
+  std::vector<LogitRow> account(const std::vector<StepPart>& parts);
+  void say_rows(std::span<const LogitRow> rows);
+  void say_row(const LogitRow& row, std::span<const float> logits);
+  void next_token(Sequence* sequence, std::span<const float> logits);
+  absl::StatusOr<int32_t> draw(const Sequence& sequence, std::span<const float> logits);
+  void end_if_complete(Sequence* sequence);
+  void end(Sequence* sequence, FinishReason reason, absl::Status status = absl::OkStatus());
+  void let_go_finished();
+
+  const Options options_;
+  const ModelConfig& config_;
+  LatentCache* const cache_;  // outlives this
+  LayerWalk* const walk_;     // outlives this
+  Scheduler scheduler_;
+  Sampler sampler_;
+  std::map<RequestId, std::unique_ptr<Sequence>> sequences_;
+  Step step_;
+  uint64_t num_arrivals_ = 0;
+  int64_t num_steps_ = 0;
+  bool stepping_ = false;  // sequences are let go between steps only
+};
+
+}  // namespace conclave

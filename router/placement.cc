@@ -1,0 +1,51 @@
+#include "router/placement.h"
+
+#include "common/check.h"
+
+namespace conclave {
+
+Placement::Placement(int32_t num_layers, int32_t num_experts, int64_t version)
+    : num_layers_(num_layers),
+      num_experts_(num_experts),
+      version_(version),
+      holders_(static_cast<size_t>(num_layers) * static_cast<size_t>(num_experts)),
+      homes_(holders_.size(), kNoServer) {}
+
+Placement Placement::even(const ModelConfig& config, int32_t num_servers) {
+  CHECK(num_servers >= 1);
+  const int32_t num_experts = config.moe.gate.num_experts;
+  Placement placement(config.num_layers, num_experts, /*version=*/1);
+  for (int32_t layer = 0; layer < config.num_layers; ++layer) {
+    if (!config.is_moe_layer(layer)) continue;
+    for (int32_t expert = 0; expert < num_experts; ++expert) {
+      const int64_t home = int64_t{expert} * num_servers / num_experts;
+      placement.add(layer, expert, ServerId{static_cast<int32_t>(home)});
+    }
+  }
+  return placement;
+}
+
+size_t Placement::place(int32_t layer_idx, int32_t expert) const {
+  CHECK(layer_idx >= 0 && layer_idx < num_layers_);
+  CHECK(expert >= 0 && expert < num_experts_);
+  return static_cast<size_t>(layer_idx) * static_cast<size_t>(num_experts_) +
+         static_cast<size_t>(expert);
+}
+
+void Placement::add(int32_t layer_idx, int32_t expert, ServerId server) {
+  const size_t at = place(layer_idx, expert);
+  if (holders_[at].empty()) homes_[at] = server;
+  holders_[at].push_back(server);
+}
+
+std::span<const ServerId> Placement::holders(int32_t layer_idx, int32_t expert) const {
+  return holders_[place(layer_idx, expert)];
+}
+
+std::span<const ServerId> Placement::homes(int32_t layer_idx) const {
+  CHECK(layer_idx >= 0 && layer_idx < num_layers_);
+  const size_t num_experts = static_cast<size_t>(num_experts_);
+  return {homes_.data() + static_cast<size_t>(layer_idx) * num_experts, num_experts};
+}
+
+}  // namespace conclave

@@ -1,0 +1,55 @@
+// How legs travel. One interface, so that the same engine runs with its experts in the same process, in
+// another process or in a simulator.
+//
+// send() starts a leg and returns; wait() blocks until the given replies are there. Blocking goes
+// through the transport so that it can be the place where virtual time passes or where queued work of
+// this process runs. One thread, the step thread, calls both.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <span>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "common/dtype.h"
+#include "common/ids.h"
+
+namespace conclave {
+
+// A leg as it goes out: M rows and N picks for one server. Views; their memory stays as it is until the
+// reply is done.
+struct LegRequest {
+  ServerId server{};
+  int32_t layer_idx = 0;
+  int64_t placement_version = 0;  // for tracing only
+
+  std::span<const int32_t> pick_begin;   // [M + 1]
+  std::span<const int32_t> pick_expert;  // [N]
+
+  DType row_type = DType::kBF16;  // of the rows out
+  int32_t num_cols = 0;           // D
+  std::span<const std::byte> rows;  // [M, D] packed
+
+  DType reply_type = DType::kBF16;  // of the rows back
+};
+
+// What came back: one row per pick, unweighted, in the order of the request's picks.
+struct LegReply {
+  bool done = false;
+  absl::Status status;
+  std::vector<std::byte> rows;  // [N, D] packed; sized by the transport
+};
+
+class Transport {
+ public:
+  virtual ~Transport() = default;
+
+  // A leg that cannot be sent is done at once, with its status.
+  virtual void send(const LegRequest& request, LegReply* reply) = 0;
+
+  // Returns when every reply is done.
+  virtual void wait(std::span<LegReply* const> replies) = 0;
+};
+
+}  // namespace conclave

@@ -1,0 +1,145 @@
+#include "services/conclave/flags.h"
+
+#include <algorithm>
+#include <random>
+
+#include "absl/strings/numbers.h"
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_split.h"
+#include "common/dtype.h"
+#include "common/status_macros.h"
+#include "common/thread_pool.h"
+
+namespace conclave {
+namespace {
+
+constexpr int32_t kMaxThreads = 1024;
+constexpr int32_t kMaxChunk = 65536;
+
+absl::StatusOr<std::pair<int32_t, float>> parse_bias(const std::string& text) {
+  const std::vector<std::string> parts = absl::StrSplit(text, ':');
+  std::pair<int32_t, float> bias;
+  if (parts.size() != 2 || !absl::SimpleAtoi(parts[0], &bias.first) ||
+      !absl::SimpleAtof(parts[1], &bias.second)) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("--logit-bias takes ID:VALUE, not \"", text, "\""));
+  }
+  return bias;
+}
+
+uint64_t random_seed() {
+  std::random_device device;
+  return (uint64_t{device()} << 32) | device();
+}
+
+}  // namespace
+
+void RuntimeFlags::add_to(CLI::App* app) {
+  const CLI::IsMember row_types({"f32", "bf16"});
+  app->add_option("--wire", wire, "Type of rows between attention and experts, both ways")
+      ->check(row_types)
+      ->capture_default_str();
+  app->add_option("--cache-dtype", cache_dtype, "Type of the latent cache")
+      ->check(row_types)
+      ->capture_default_str();
+  app->add_option("--expert-shards", expert_shards, "Expert shards that the experts are split over")
+      ->check(CLI::Range(1, 65536))
+      ->capture_default_str();
+  app->add_option("--prefill-chunk", prefill_chunk, "Most prompt tokens of one step")
+      ->check(CLI::Range(1, kMaxChunk))
+      ->capture_default_str();
+  app->add_option("--threads", threads, "Threads of the engine; 0: all usable cores")
+      ->check(CLI::Range(0, kMaxThreads))
+      ->capture_default_str();
+  app->add_option("--cache-tokens", cache_tokens,
+                  "Tokens that the cache holds; 0: what the request needs")
+      ->check(CLI::Range(0, INT32_MAX - 64))
+      ->capture_default_str();
+  app->add_flag("--overcommit", overcommit, "Load a model that exceeds the available memory");
+}
+
+absl::StatusOr<LocalModel::Options> RuntimeFlags::resolve(const ModelConfig& config,
+                                                          int32_t request_tokens) const {
+  const int32_t num_experts = config.moe.gate.num_experts;
+  if (expert_shards > std::max(num_experts, 1)) {
+    return absl::InvalidArgumentError(absl::StrCat("--expert-shards ", expert_shards,
+                                                   ": the model has ", num_experts,
+                                                   " routed experts a layer"));
+  }
+  return LocalModel::Options{
+      .wire = *parse_dtype(wire),
+      .cache = *parse_dtype(cache_dtype),
+      .expert_shards = expert_shards,
+      .prefill_chunk = prefill_chunk,
+      .threads = threads == 0 ? num_usable_cores() : threads,
+      .max_running = 1,
+      .cache_tokens = cache_tokens == 0 ? request_tokens : cache_tokens,
+      .overcommit = overcommit,
+  };
+}
+
+void SamplingFlags::add_to(CLI::App* app) {
+  app->add_option("--temperature", temperature, "0 is greedy; default: generation_config.json");
+  app->add_option("--top-k", top_k, "Keep the k best ids; 0: all");
+  app->add_option("--top-p", top_p, "Keep the fewest best ids whose probabilities reach p");
+  app->add_option("--min-p", min_p, "Drop ids less likely than min-p times the best")
+      ->capture_default_str();
+  app->add_option("--repetition-penalty", repetition_penalty,
+                  "Divides positive and multiplies negative logits of ids seen so far");
+  app->add_option("--presence-penalty", presence_penalty, "Subtracted once from generated ids")
+      ->capture_default_str();
+  app->add_option("--frequency-penalty", frequency_penalty,
+                  "Subtracted per occurrence from generated ids")
+      ->capture_default_str();
+  app->add_option("--logit-bias", logit_bias, "ID:VALUE added to a logit; repeatable")
+      ->delimiter(',');
+  app->add_option("--seed", seed, "Seed of the draws; default: random, printed");
+  app->add_option("--stop-ids", stop_ids, "Further ids that end the text")->delimiter(',');
+  app->add_flag("--ignore-eos", ignore_eos, "The model's end ids do not end the text");
+  app->add_option("--min-tokens", min_tokens, "Ids to generate before a stop id may be drawn")
+      ->capture_default_str();
+  app->add_option("--max-tokens", max_tokens, "Most ids to generate")->capture_default_str();
+  app->add_option("--logprobs", logprobs,
+                  "Print ln-probabilities to stderr: 0 of the drawn id, n also of the n best")
+      ->check(CLI::Range(0, 20));
+  app->add_flag("--prompt-logprobs", prompt_logprobs, "Print the same for the prompt's ids");
+}
+
+absl::StatusOr<SamplingParams> SamplingFlags::resolve(const GenerationConfig& defaults) const {
+  const bool samples = defaults.do_sample.value_or(false);
+  SamplingParams params{
+      .temperature = temperature.value_or(samples ? defaults.temperature.value_or(1.f) : 0.f),
+      .top_k = top_k.value_or(defaults.top_k.value_or(0)),
+      .top_p = top_p.value_or(defaults.top_p.value_or(1.f)),
+      .min_p = min_p,
+      .repetition_penalty =
+          repetition_penalty.value_or(defaults.repetition_penalty.value_or(1.f)),
+      .presence_penalty = presence_penalty,
+      .frequency_penalty = frequency_penalty,
+      .seed = seed ? *seed : random_seed(),
+      .stop_ids = stop_ids,
+      .min_tokens = min_tokens,
+      .max_tokens = max_tokens,
+      .num_logprobs = logprobs,
+      .prompt_logprobs = prompt_logprobs,
+  };
+  for (const std::string& text : logit_bias) {
+    ASSIGN_OR_RETURN(const auto bias, parse_bias(text));
+    params.logit_bias.push_back(bias);
+  }
+  if (!ignore_eos) {
+    params.stop_ids.insert(params.stop_ids.end(), defaults.end_ids.begin(),
+                           defaults.end_ids.end());
+  }
+  return params;
+}
+
+void PromptFlags::add_to(CLI::App* app, bool allow_file) {
+  CLI::Option_group* const group = app->add_option_group("prompt");
+  group->add_option("--prompt", text, "Text to go on from");
+  if (allow_file) group->add_option("--prompt-file", file, "File with the text; - is stdin");
+  group->add_option("--ids", ids, "Token ids to go on from, comma-separated");
+  group->require_option(1);
+}
+
+}  // namespace conclave

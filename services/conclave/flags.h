@@ -1,0 +1,67 @@
+// Flags that several sub-commands share: how the engine runs, how ids are drawn, what the prompt is.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "CLI/CLI.hpp"
+#include "absl/status/statusor.h"
+#include "model/config/read_config.h"
+#include "model/sampler/sampling_params.h"
+#include "services/local/local_model.h"
+
+namespace conclave {
+
+// --wire, --cache-dtype, --expert-shards, --prefill-chunk, --threads, --cache-tokens, --overcommit.
+struct RuntimeFlags {
+  std::string wire = "bf16";
+  std::string cache_dtype = "bf16";
+  int32_t expert_shards = 1;
+  int32_t prefill_chunk = 512;
+  int32_t threads = 0;       // 0: the cores this process may use
+  int32_t cache_tokens = 0;  // 0: as many as the request needs
+  bool overcommit = false;
+
+  void add_to(CLI::App* app);
+
+  // INVALID_ARGUMENT for more shards than experts.
+  absl::StatusOr<LocalModel::Options> resolve(const ModelConfig& config,
+                                              int32_t request_tokens) const;
+};
+
+// Sampling. What is not given comes from generation_config.json, as Hugging Face reads it: without
+// do_sample the choice is greedy.
+struct SamplingFlags {
+  std::optional<float> temperature;
+  std::optional<int32_t> top_k;
+  std::optional<float> top_p;
+  std::optional<float> repetition_penalty;
+  float min_p = 0.f;
+  float presence_penalty = 0.f;
+  float frequency_penalty = 0.f;
+  std::vector<std::string> logit_bias;  // ID:VALUE
+  std::optional<uint64_t> seed;         // absent: a random one, printed
+  std::vector<int32_t> stop_ids;
+  bool ignore_eos = false;
+  int32_t min_tokens = 0;
+  int32_t max_tokens = 128;
+  int32_t logprobs = -1;
+  bool prompt_logprobs = false;
+
+  void add_to(CLI::App* app);
+
+  absl::StatusOr<SamplingParams> resolve(const GenerationConfig& defaults) const;
+};
+
+// --prompt, --prompt-file or --ids: exactly one.
+struct PromptFlags {
+  std::optional<std::string> text;
+  std::optional<std::string> file;
+  std::optional<std::string> ids;
+
+  void add_to(CLI::App* app, bool allow_file);
+};
+
+}  // namespace conclave

@@ -1,0 +1,43 @@
+#include "services/local/local_expert_server.h"
+
+#include <utility>
+
+#include "common/status_macros.h"
+
+namespace conclave {
+
+absl::StatusOr<std::unique_ptr<LocalExpertServer>> LocalExpertServer::load(
+    const Checkpoint& checkpoint, const ModelConfig& config, const ExpertRange& range,
+    Executor* executor, LoadProgress progress) {
+  ASSIGN_OR_RETURN(ExpertWeights weights, load_experts(checkpoint, config, range, progress));
+  return std::unique_ptr<LocalExpertServer>(
+      new LocalExpertServer(config, std::move(weights), executor));
+}
+
+LocalExpertServer::LocalExpertServer(const ModelConfig& config, ExpertWeights weights,
+                                     Executor* executor)
+    : weights_(std::move(weights)),
+      engine_(config, &weights_, executor),
+      batcher_(&config, &weights_, &engine_, {}) {}
+
+void LocalExpertServer::submit(const LegRequest& request, LegReply* reply) {
+  batcher_.submit({.layer_idx = request.layer_idx,
+                   .pick_begin = request.pick_begin,
+                   .pick_expert = request.pick_expert,
+                   .row_type = request.row_type,
+                   .num_cols = request.num_cols,
+                   .rows = request.rows,
+                   .reply_type = request.reply_type,
+                   .done = [reply](absl::StatusOr<std::vector<std::byte>> said) {
+                     reply->status = said.status();
+                     if (said.ok()) reply->rows = *std::move(said);
+                     reply->done = true;
+                   }});
+}
+
+void LocalExpertServer::run() {
+  while (batcher_.run_once()) {
+  }
+}
+
+}  // namespace conclave

@@ -1,0 +1,124 @@
+#include "services/local/local_model.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "absl/strings/str_format.h"
+#include "common/checked_math.h"
+#include "common/host_memory.h"
+#include "common/status_macros.h"
+#include "kernels/instruction_class.h"
+#include "router/moe_layer.h"
+
+namespace conclave {
+namespace {
+
+constexpr int32_t kPageTokens = 64;
+
+LatentCache::Options cache_options(const ModelConfig& config, const LocalModel::Options& options) {
+  return {.num_layers = config.num_layers,
+          .row_cols = config.mla.cache_cols(),
+          .page_tokens = kPageTokens,
+          .num_pages = std::max(1, ceil_div(options.cache_tokens, kPageTokens)),
+          .dtype = options.cache};
+}
+
+// Said before loading, whatever the answer is.
+absl::Status check_memory(const ModelFolder& folder, const LocalModel::Options& options,
+                          const LocalModel::Listener& listener) {
+  const uint64_t needed = bytes_needed(folder, options);
+  const uint64_t available = host_memory().available_bytes;
+  const bool fits = needed <= available;
+  const std::string facts =
+      absl::StrFormat("%s needs %s for weights and cache, %s of memory is available", folder.dir,
+                      format_bytes(needed), format_bytes(available));
+  listener.say(facts + (fits ? ": it fits" : ": it does not fit"));
+  if (fits || options.overcommit) return absl::OkStatus();
+  return absl::ResourceExhaustedError(facts + "; --overcommit loads it all the same");
+}
+
+}  // namespace
+
+int64_t rounded_cache_tokens(const LocalModel::Options& options) {
+  return int64_t{std::max(1, ceil_div(options.cache_tokens, kPageTokens))} * kPageTokens;
+}
+
+uint64_t bytes_needed(const ModelFolder& folder, const LocalModel::Options& options) {
+  const LatentCache::Options cache = cache_options(folder.config, options);
+  const uint64_t cache_tokens =
+      static_cast<uint64_t>(cache.num_pages) * static_cast<uint64_t>(cache.page_tokens);
+  return folder.size.trunk_bytes + folder.size.all_expert_bytes +
+         cache_tokens * LatentCache::bytes_per_token(cache);
+}
+
+LocalModel::LocalModel(const ModelFolder& folder, const Options& options)
+    : options_(options), config_(folder.config), threads_(options.threads) {}
+
+absl::StatusOr<std::unique_ptr<LocalModel>> LocalModel::load(const ModelFolder& folder,
+                                                             const Options& options,
+                                                             const Listener& listener) {
+  RETURN_IF_ERROR(check_instruction_class());
+  RETURN_IF_ERROR(check_memory(folder, options, listener));
+  std::unique_ptr<LocalModel> model(new LocalModel(folder, options));
+  ASSIGN_OR_RETURN(model->trunk_,
+                   load_trunk(*folder.checkpoint, folder.config,
+                              [&](uint64_t done, uint64_t total) {
+                                listener.progress("trunk", done, total);
+                              }));
+  RETURN_IF_ERROR(model->load_experts(folder, listener));
+  RETURN_IF_ERROR(model->build(folder));
+  return model;
+}
+
+absl::Status LocalModel::load_experts(const ModelFolder& folder, const Listener& listener) {
+  if (config_.moe.gate.num_experts == 0) return absl::OkStatus();
+  for (int32_t i = 0; i < options_.expert_shards; ++i) {
+    const std::string name = absl::StrFormat("experts %d/%d", i + 1, options_.expert_shards);
+    const auto progress = [&](uint64_t done, uint64_t total) {
+      listener.progress(name, done, total);
+    };
+    ASSIGN_OR_RETURN(
+        std::unique_ptr<LocalExpertServer> shard,
+        LocalExpertServer::load(*folder.checkpoint, config_,
+                                {.shard_idx = i, .num_shards = options_.expert_shards}, &threads_,
+                                progress));
+    transport_.add_server(ServerId{i}, shard.get());
+    shards_.push_back(std::move(shard));
+  }
+  return absl::OkStatus();
+}
+
+// A step has room for a whole chunk and for one token of everybody who runs.
+int32_t LocalModel::step_tokens() const {
+  return std::max(options_.prefill_chunk, options_.max_running);
+}
+
+absl::Status LocalModel::build(const ModelFolder& folder) {
+  ASSIGN_OR_RETURN(cache_, LatentCache::create(cache_options(config_, options_)));
+  attention_ = make_absorbed_mla({.config = &config_,
+                                  .trunk = &trunk_,
+                                  .cache = cache_.get(),
+                                  .executor = &threads_,
+                                  .max_tokens = step_tokens()});
+  ASSIGN_OR_RETURN(moe_, ExpertLayer::create(
+                             config_, trunk_, Placement::even(config_, options_.expert_shards),
+                             &transport_, &threads_,
+                             {.wire_out = options_.wire,
+                              .wire_back = options_.wire,
+                              .max_tokens = step_tokens()}));
+  walk_ = std::make_unique<LayerWalk>(LayerWalk::Parts{.config = &config_,
+                                                       .trunk = &trunk_,
+                                                       .attention = attention_.get(),
+                                                       .moe = moe_.get(),
+                                                       .executor = &threads_,
+                                                       .max_tokens = step_tokens()});
+  engine_ = std::make_unique<Engine>(
+      &config_, cache_.get(), walk_.get(),
+      Engine::Options{.scheduler = {.step_tokens = step_tokens(),
+                                    .prefill_chunk = options_.prefill_chunk,
+                                    .max_running = options_.max_running},
+                      .num_ids = folder.num_drawable_ids()});
+  return absl::OkStatus();
+}
+
+}  // namespace conclave
