@@ -15,6 +15,7 @@
 #define CONCLAVE_CONCAT_INNER(a, b) a##b
 #define CONCLAVE_CONCAT(a, b) CONCLAVE_CONCAT_INNER(a, b)
 
+// NOLINTBEGIN(bugprone-macro-parentheses): a target in parentheses could declare nothing.
 // ASSIGN_OR_RETURN(auto x, make_x());  the target may declare a variable.
 #define ASSIGN_OR_RETURN(target, expression) \
   ASSIGN_OR_RETURN_INNER(CONCLAVE_CONCAT(status_or_, __LINE__), target, expression)
@@ -22,3 +23,4 @@
   auto holder = (expression);                              \
   if (!holder.ok()) return std::move(holder).status();     \
   target = *std::move(holder)
+// NOLINTEND(bugprone-macro-parentheses)
