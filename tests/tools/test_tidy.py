@@ -130,6 +130,12 @@ class ShapeTest(TidyTest):
                      "struct alignas(64) A ", 'extern "C" ', "const int kA[] "):
             self.assert_clean({"model/config.cc": head + body(100) + ";\n"})
 
+    def test_a_returned_table_is_no_function(self):
+        rows = "\n".join(["{1, 2},"] * 70)
+        self.assert_clean({"model/config.cc": f"A f() {{\n  return {{\n{rows}\n}};\n}}\n"})
+        code = f"A f() {{\n  int b;\n  return {{\n{rows}\n}};\n}}\n"
+        self.assert_found({"model/config.cc": code}, "model/config.cc:1: a function of 75 lines")
+
     def test_quotes_and_comments_hide_braces(self):
         hidden = "\n".join(['// {', '/* { */', 'const char* a = "{";', "char b = '{';",
                             "int c = 1'000'000;", 'auto d = R"x({ " )x";', "#define E {"])

@@ -5,6 +5,9 @@ import re
 
 MAX_FUNCTION_LINES = 60
 
+# A body that is nothing but `return {rows};` is data, as a table at namespace scope is.
+RETURNS_A_TABLE = re.compile(r"\{\s*return\s*\{")
+
 
 def check(tree):
     for source in tree.sources:
@@ -78,7 +81,7 @@ def functions(code):
         begin = match.end()
         if re.match(r"\s*[,{]", code[begin:begin + 200]):
             kept = head + "()"  # it was a member's initializer: the body is yet to come
-        elif opens_function(head):
+        elif opens_function(head) and not RETURNS_A_TABLE.match(code, opened):
             found.append((code.count("\n", 0, opened) + 1, code.count("\n", opened, at) + 1))
     return found
 
