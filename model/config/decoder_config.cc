@@ -32,14 +32,14 @@ absl::Status read_token_ids(const JsonReader& json, const DecoderDefaults& defau
   if (json.has("bos_token_id")) {
     RETURN_IF_ERROR(
         json.read("bos_token_id", IntField{0, config->vocab_size - 1}, &config->bos_id));
-  } else if (!json.contains("bos_token_id") && defaults.bos_id < config->vocab_size) {
+  } else if (!json.is_null("bos_token_id") && defaults.bos_id < config->vocab_size) {
     config->bos_id = defaults.bos_id;
   }
   if (json.has("eos_token_id")) {
     return json.read_ids("eos_token_id", config->vocab_size, &config->end_ids);
   }
   const bool has_default = defaults.end_id >= 0 && defaults.end_id < config->vocab_size;
-  if (!json.contains("eos_token_id") && has_default) config->end_ids = {defaults.end_id};
+  if (!json.is_null("eos_token_id") && has_default) config->end_ids = {defaults.end_id};
   return absl::OkStatus();
 }
 

@@ -1,5 +1,6 @@
 #include "model/config/gate_config.h"
 
+#include <algorithm>
 #include <string>
 
 #include "absl/strings/str_cat.h"
@@ -35,19 +36,22 @@ absl::Status read_method(const JsonReader& json, std::span<const GateChoice> cho
 // n_group and topk_group. A greedy gate has no groups, whatever they say.
 absl::Status read_groups(const JsonReader& json, const GateDefaults& defaults, GateConfig* gate) {
   if (gate->method == GateMethod::kSoftmaxGreedy) return absl::OkStatus();
-  if (json.has("n_group") || !json.contains("n_group")) {
+  if (!json.is_null("n_group")) {
     RETURN_IF_ERROR(json.read("n_group", IntField{1, gate->num_experts, defaults.num_groups},
                               &gate->num_groups));
   }
-  if (gate->num_groups == 1) return absl::OkStatus();  // topk_group can choose nothing
   if (gate->num_experts % gate->num_groups != 0) {
     return json.invalid("n_group",
                         absl::StrCat("which does not divide the ", gate->num_experts, " experts"));
   }
-  RETURN_IF_ERROR(json.read("topk_group", IntField{1, gate->num_groups, defaults.groups_per_token},
-                            &gate->groups_per_token));
+  if (gate->num_groups > 1 || json.has("topk_group")) {
+    const int32_t fallback = std::min(defaults.groups_per_token, gate->num_groups);
+    RETURN_IF_ERROR(
+        json.read("topk_group", IntField{1, gate->num_groups, fallback}, &gate->groups_per_token));
+  }
   // A group's score is the sum of its two best.
-  if (gate->method == GateMethod::kSigmoidNoAuxTc && gate->num_experts / gate->num_groups < 2) {
+  if (gate->method == GateMethod::kSigmoidNoAuxTc && gate->num_groups > 1 &&
+      gate->num_experts / gate->num_groups < 2) {
     return json.invalid("n_group", "which leaves groups of one expert");
   }
   return absl::OkStatus();
@@ -80,7 +84,7 @@ absl::Status read_expert_sizes(const JsonReader& json, const GateDefaults& defau
   MoeConfig& moe = config->moe;
   RETURN_IF_ERROR(json.read("moe_intermediate_size", IntField{1, kMaxFfnDim}, &moe.expert_dim));
   int32_t num_shared = 0;
-  if (json.has("n_shared_experts") || !json.contains("n_shared_experts")) {
+  if (!json.is_null("n_shared_experts")) {
     RETURN_IF_ERROR(json.read("n_shared_experts",
                               IntField{0, kMaxSharedExperts, defaults.num_shared_experts},
                               &num_shared));
@@ -111,7 +115,7 @@ absl::Status check_layer_list(const JsonReader& json, const ModelConfig& config)
 absl::Status read_moe(const JsonReader& json, std::span<const GateChoice> choices,
                       const GateDefaults& defaults, ModelConfig* config) {
   MoeConfig& moe = config->moe;
-  if (json.contains("n_routed_experts") && !json.has("n_routed_experts")) return absl::OkStatus();
+  if (json.is_null("n_routed_experts")) return absl::OkStatus();
   RETURN_IF_ERROR(json.read("n_routed_experts", IntField{1, kMaxExperts, defaults.num_experts},
                             &moe.gate.num_experts));
   RETURN_IF_ERROR(read_gate(json, choices, defaults, &moe.gate));

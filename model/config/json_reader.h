@@ -54,6 +54,8 @@ class JsonReader {
   bool contains(std::string_view field) const { return find(field) != nullptr; }
   // Present and not null.
   bool has(std::string_view field) const;
+  // Present and null, which in a config is a value of its own.
+  bool is_null(std::string_view field) const { return contains(field) && !has(field); }
 
   // The fields' names, sorted.
   std::vector<std::string> names() const;

@@ -25,7 +25,7 @@ absl::Status read_mla(const JsonReader& json, MlaConfig* mla) {
   RETURN_IF_ERROR(json.read("num_attention_heads", IntField{1, kMaxHeads}, &mla->num_heads));
   // null says plain queries; absent says the class default.
   mla->q_lora_rank = 0;
-  if (json.has("q_lora_rank") || !json.contains("q_lora_rank")) {
+  if (!json.is_null("q_lora_rank")) {
     RETURN_IF_ERROR(json.read("q_lora_rank", IntField{1, kMaxLatentRank, 1536}, &mla->q_lora_rank));
   }
   RETURN_IF_ERROR(json.read("kv_lora_rank", IntField{1, kMaxLatentRank, 512}, &mla->kv_lora_rank));
