@@ -1,5 +1,5 @@
-// A form of attention: how a layer turns rows into rows by way of the cache. One form is one file in
-// attention/forms/; the walk through the layers knows this interface alone.
+// A form of attention: how a layer turns rows into rows by way of the cache. One form is one file
+// in attention/forms/; the walk through the layers knows this interface alone.
 #pragma once
 
 #include <cstdint>
@@ -28,7 +28,8 @@ class AttentionForm {
                        Rows<float> out) = 0;
 };
 
-// Everything a form may need; all of it outlives the form. Scratch is taken now for `max_tokens` rows.
+// Everything a form may need; all of it outlives the form. Scratch is taken now for `max_tokens`
+// rows.
 struct AttentionParts {
   const ModelConfig* config = nullptr;
   const TrunkWeights* trunk = nullptr;

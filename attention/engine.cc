@@ -1,6 +1,7 @@
 #include "attention/engine.h"
 
 #include <algorithm>
+#include <cmath>
 #include <utility>
 
 #include "absl/strings/str_format.h"
@@ -27,10 +28,10 @@ Engine::~Engine() {
 
 absl::Status Engine::submit(Request request) {
   CHECK(request.observer != nullptr);
-  RETURN_IF_ERROR(check_request(request, {.vocab_size = config_.vocab_size,
-                                          .max_positions = config_.max_positions,
-                                          .cache_tokens = cache_->num_pages() *
-                                                          cache_->page_tokens()}));
+  RETURN_IF_ERROR(check_request(
+      request, {.vocab_size = config_.vocab_size,
+                .max_positions = config_.max_positions,
+                .cache_tokens = int64_t{cache_->num_pages()} * cache_->page_tokens()}));
   if (num_requests() >= options_.max_requests) {
     return absl::ResourceExhaustedError(
         absl::StrFormat("%d requests are waiting or running, the limit", options_.max_requests));
@@ -135,8 +136,8 @@ void Engine::say_rows(std::span<const LogitRow> rows) {
     for (const LogitRow& row : block) tokens.push_back(row.token_idx);
     const Rows<const float> logits = walk_->logits(tokens);
     for (size_t i = 0; i < block.size(); ++i) {
-      say_row(block[i], {logits.row(static_cast<int64_t>(i)),
-                         static_cast<size_t>(config_.vocab_size)});
+      say_row(block[i],
+              {logits.row(static_cast<int64_t>(i)), static_cast<size_t>(config_.vocab_size)});
     }
   }
 }
@@ -149,15 +150,25 @@ void Engine::say_row(const LogitRow& row, std::span<const float> logits) {
     sequence->num_said = row.position + 1;
     request.observer->on_logits(row.position, logits);
   }
-  if (request.sampling.prompt_logprobs && !sequence->prompt_said &&
-      row.position + 1 < sequence->num_prompt() &&
-      row.position == static_cast<int32_t>(sequence->prompt_logprobs.size())) {
-    sequence->prompt_logprobs.push_back(
-        sampler_.logprobs(logits, options_.num_ids, sequence->ids[row.position + 1],
-                          std::max(request.sampling.num_logprobs, 0)));
-  }
+  const bool prompt_logprob = request.sampling.prompt_logprobs && !sequence->prompt_said &&
+                              row.position + 1 < sequence->num_prompt();
+  if (prompt_logprob) keep_prompt_logprobs(row.position, logits, sequence);
   if (!sequence->finish && row.position + 1 == sequence->num_ids()) {
     next_token(sequence, logits);
+  }
+}
+
+// A preempted prompt is computed again from its start; what is kept already stays.
+void Engine::keep_prompt_logprobs(int32_t position, std::span<const float> logits,
+                                  Sequence* sequence) {
+  if (position < static_cast<int32_t>(sequence->prompt_logprobs.size())) return;
+  CHECK(position == static_cast<int32_t>(sequence->prompt_logprobs.size()));
+  sequence->prompt_logprobs.push_back(
+      sampler_.logprobs(logits, options_.num_ids, sequence->ids[position + 1],
+                        std::max(sequence->request.sampling.num_logprobs, 0)));
+  if (std::isnan(sequence->prompt_logprobs.back().chosen.logprob)) {
+    end(sequence, FinishReason::kError,
+        absl::InternalError(absl::StrFormat("the logits at position %d are not finite", position)));
   }
 }
 
@@ -218,9 +229,9 @@ void Engine::end(Sequence* sequence, FinishReason reason, absl::Status status) {
 // Pages go home before the observer hears, so that whoever waits for them can have them at once.
 void Engine::let_go_finished() {
   while (true) {
-    const auto found =
-        std::find_if(sequences_.begin(), sequences_.end(),
-                     [](const auto& entry) { return entry.second->finish.has_value(); });
+    const auto found = std::find_if(sequences_.begin(), sequences_.end(), [](const auto& entry) {
+      return entry.second->finish.has_value();
+    });
     if (found == sequences_.end()) return;
     const std::unique_ptr<Sequence> sequence = std::move(found->second);
     sequences_.erase(found);

@@ -1,12 +1,12 @@
 // The attention node's engine: continuous batching of many requests through one model.
 //
-// Each step() decides, does and accounts (style: habit 14): the scheduler names the ids to compute, the
-// layer walk computes them, and what comes out is sampled, said to the observers and booked. A request
-// admitted always finishes: with a token that ends it, at its limit, cancelled, or with an error that
-// is its own.
+// Each step() decides, does and accounts (style: habit 14): the scheduler names the ids to compute,
+// the layer walk computes them, and what comes out is sampled, said to the observers and booked. A
+// request admitted always finishes: with a token that ends it, at its limit, cancelled, or with an
+// error that is its own.
 //
-// One thread, the step thread, calls everything here; a server puts a mailbox in front. All memory for
-// serving is taken at creation.
+// One thread, the step thread, calls everything here; a server puts a mailbox in front. All memory
+// for serving is taken at creation.
 #pragma once
 
 #include <cstdint>
@@ -34,7 +34,8 @@ class Engine {
     int32_t num_ids = 0;          // ids that may be drawn: the tokenizer's size, at most V
   };
 
-  // `config`, `cache` and `walk` outlive the engine. REQUIRES: the walk takes options.step_tokens rows
+  // `config`, `cache` and `walk` outlive the engine. REQUIRES: the walk takes options.step_tokens
+  // rows
   Engine(const ModelConfig* config, LatentCache* cache, LayerWalk* walk, const Options& options);
   ~Engine();
 
@@ -70,6 +71,7 @@ class Engine {
   std::vector<LogitRow> account(const std::vector<StepPart>& parts);
   void say_rows(std::span<const LogitRow> rows);
   void say_row(const LogitRow& row, std::span<const float> logits);
+  void keep_prompt_logprobs(int32_t position, std::span<const float> logits, Sequence* sequence);
   void next_token(Sequence* sequence, std::span<const float> logits);
   absl::StatusOr<int32_t> draw(const Sequence& sequence, std::span<const float> logits);
   void end_if_complete(Sequence* sequence);

@@ -28,9 +28,9 @@ absl::StatusOr<std::unique_ptr<LatentCache>> LatentCache::create(const Options& 
   std::unique_ptr<std::byte[], Free> rows(
       countable ? static_cast<std::byte*>(std::calloc(*num_bytes, 1)) : nullptr);
   if (rows == nullptr) {
-    return absl::ResourceExhaustedError(absl::StrFormat(
-        "cannot take memory for a cache of %d tokens of %s each", num_tokens,
-        format_bytes(bytes_per_token(options))));
+    return absl::ResourceExhaustedError(
+        absl::StrFormat("cannot take memory for a cache of %d tokens of %s each", num_tokens,
+                        format_bytes(bytes_per_token(options))));
   }
   return std::unique_ptr<LatentCache>(new LatentCache(options, std::move(rows)));
 }
@@ -46,8 +46,8 @@ absl::Status LatentCache::reserve(PageTable* table, int32_t num_tokens) {
   CHECK(num_tokens >= table->num_tokens);
   const int32_t num_new = pages_for(num_tokens) - static_cast<int32_t>(table->pages.size());
   if (num_new > pages_.num_free()) {
-    return absl::ResourceExhaustedError(absl::StrFormat(
-        "%d pages are needed and %d are free", num_new, pages_.num_free()));
+    return absl::ResourceExhaustedError(
+        absl::StrFormat("%d pages are needed and %d are free", num_new, pages_.num_free()));
   }
   for (int32_t i = 0; i < num_new; ++i) {
     const std::optional<int32_t> page = pages_.take();
@@ -81,8 +81,7 @@ void LatentCache::write(int32_t layer_idx, std::span<const int32_t> slots,
   auto* const rows = static_cast<std::byte*>(const_cast<void*>(layer(layer_idx).data));
   for (int32_t i = 0; i < latents.num_rows; ++i) {
     CHECK(pages_.num_owners(slots[i] / options_.page_tokens) == 1);
-    pack_rows(latents.rows(i, 1), options_.dtype,
-              rows + static_cast<size_t>(slots[i]) * row_bytes);
+    pack_rows(latents.rows(i, 1), options_.dtype, rows + static_cast<size_t>(slots[i]) * row_bytes);
   }
 }
 

@@ -1,11 +1,11 @@
 // The walk of a step's rows through all layers:
 //
 //   h = embedding[id]
-//   per layer:  h += attention(rms_norm(h));   h += ffn(rms_norm(h)),  dense or shared + routed experts
-//   logits = head(rms_norm(h))
+//   per layer:  h += attention(rms_norm(h));   h += ffn(rms_norm(h)),  dense or shared + routed
+//   experts logits = head(rms_norm(h))
 //
-// The legs of an MoE layer are away while its shared expert is computed here. Residuals, norms and the
-// gate are f32. Scratch is taken at creation for `max_tokens` rows. One thread.
+// The legs of an MoE layer are away while its shared expert is computed here. Residuals, norms and
+// the gate are f32. Scratch is taken at creation for `max_tokens` rows. One thread.
 #pragma once
 
 #include <cstdint>
@@ -59,14 +59,14 @@ class LayerWalk {
   MoeStep moe_step_;
   int32_t num_tokens_ = 0;  // of the last step
 
-  Matrix<float> hidden_;      // [max_tokens, D] the residual stream
-  Matrix<float> normed_;      // [max_tokens, D]
-  Matrix<float> branch_;      // [max_tokens, D] what a layer's half adds
-  Matrix<float> shared_;      // [max_tokens, D]
-  Matrix<float> ffn_gate_;    // [max_tokens, F of the dense or shared MLP]
+  Matrix<float> hidden_;    // [max_tokens, D] the residual stream
+  Matrix<float> normed_;    // [max_tokens, D]
+  Matrix<float> branch_;    // [max_tokens, D] what a layer's half adds
+  Matrix<float> shared_;    // [max_tokens, D]
+  Matrix<float> ffn_gate_;  // [max_tokens, F of the dense or shared MLP]
   Matrix<float> ffn_up_;
-  Matrix<float> last_;        // [max_logit_rows, D]
-  Matrix<float> logits_;      // [max_logit_rows, V]
+  Matrix<float> last_;    // [max_logit_rows, D]
+  Matrix<float> logits_;  // [max_logit_rows, V]
 };
 
 }  // namespace conclave

@@ -1,8 +1,9 @@
 // Counts the pages of the latent cache: who is free, who is held and by how many.
 //
-// Bookkeeping only; there is no tensor in sight (attention/latent_cache.h has the memory). A page is
-// handed out with one owner; retain() adds owners, release() takes one away, and the last one gives the
-// page back. All pages must be home when the allocator dies. Not thread-safe: the step thread owns it.
+// Bookkeeping only; there is no tensor in sight (attention/latent_cache.h has the memory). A page
+// is handed out with one owner; retain() adds owners, release() takes one away, and the last one
+// gives the page back. All pages must be home when the allocator dies. Not thread-safe: the step
+// thread owns it.
 #pragma once
 
 #include <cstdint>

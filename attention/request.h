@@ -21,10 +21,10 @@ struct GeneratedToken {
 };
 
 enum class FinishReason {
-  kStopId,     // a stop id was drawn; it is the last token
-  kLength,     // max_tokens or the context is full
+  kStopId,  // a stop id was drawn; it is the last token
+  kLength,  // max_tokens or the context is full
   kCancelled,
-  kError,      // `status` says why
+  kError,  // `status` says why
 };
 
 struct Finish {
@@ -32,18 +32,18 @@ struct Finish {
   absl::Status status;
 };
 
-// Who hears of one request. Called on the step thread, in order; must not call the engine back, except
-// that cancel() of this or another request is allowed. Outlives the request.
+// Who hears of one request. Called on the step thread, in order; must not call the engine back,
+// except that cancel() of this or another request is allowed. Outlives the request.
 class RequestObserver {
  public:
   virtual ~RequestObserver() = default;
 
-  // Once, before the first token, when SamplingParams::prompt_logprobs asks: entry i is of prompt id
-  // i + 1 given the ids up to i.
+  // Once, before the first token, when SamplingParams::prompt_logprobs asks: entry i is of prompt
+  // id i + 1 given the ids up to i.
   virtual void on_prompt_logprobs(std::vector<Logprobs> logprobs) { (void)logprobs; }
 
-  // Every row of raw logits [V], in order of positions, when Request::wants_logits asks. A row is said
-  // once, also when a preempted request is computed again.
+  // Every row of raw logits [V], in order of positions, when Request::wants_logits asks. A row is
+  // said once, also when a preempted request is computed again.
   virtual void on_logits(int32_t position, std::span<const float> logits) {
     (void)position;
     (void)logits;
@@ -61,8 +61,8 @@ struct Request {
   SamplingParams sampling;
   int32_t priority = 0;  // higher goes first; equal ones in order of arrival
 
-  // The first generated ids, given instead of drawn, each run in a step of its own: scoring a text the
-  // way it would have been generated.
+  // The first generated ids, given instead of drawn, each run in a step of its own: scoring a text
+  // the way it would have been generated.
   std::vector<int32_t> forced;
 
   // Nothing is drawn: the request ends when prompt and forced ids are computed.

@@ -10,8 +10,7 @@
 namespace conclave {
 namespace {
 
-absl::Status check_ids(const std::vector<int32_t>& ids, std::string_view name,
-                       int32_t vocab_size) {
+absl::Status check_ids(const std::vector<int32_t>& ids, std::string_view name, int32_t vocab_size) {
   for (size_t i = 0; i < ids.size(); ++i) {
     if (ids[i] >= 0 && ids[i] < vocab_size) continue;
     return absl::InvalidArgumentError(absl::StrFormat("id %d at %s[%d] is not in [0, %d)", ids[i],
@@ -55,9 +54,9 @@ absl::Status check_request(const Request& request, const RequestLimits& limits) 
         "the prompt has %d ids and the model's context is %d", given, limits.max_positions));
   }
   if (longest(request, limits) > limits.cache_tokens) {
-    return absl::ResourceExhaustedError(absl::StrFormat(
-        "prompt and max_tokens make %d ids and the whole cache holds %d",
-        longest(request, limits), limits.cache_tokens));
+    return absl::ResourceExhaustedError(
+        absl::StrFormat("prompt and max_tokens make %d ids and the whole cache holds %d",
+                        longest(request, limits), limits.cache_tokens));
   }
   return absl::OkStatus();
 }

@@ -9,13 +9,13 @@
 namespace conclave {
 
 struct RequestLimits {
-  int32_t vocab_size = 0;        // V: ids of prompts are below it
-  int32_t max_positions = 0;     // the context
-  int64_t cache_tokens = 0;      // what the whole cache holds
+  int32_t vocab_size = 0;     // V: ids of prompts are below it
+  int32_t max_positions = 0;  // the context
+  int64_t cache_tokens = 0;   // what the whole cache holds
 };
 
-// INVALID_ARGUMENT naming the field and the value, or RESOURCE_EXHAUSTED for a request that is longer
-// than the cache.
+// INVALID_ARGUMENT naming the field and the value, or RESOURCE_EXHAUSTED for a request that is
+// longer than the cache.
 absl::Status check_request(const Request& request, const RequestLimits& limits);
 
 }  // namespace conclave

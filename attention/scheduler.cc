@@ -63,8 +63,7 @@ void Scheduler::plan_running(std::vector<StepPart>* parts, int32_t* budget) {
   }
   // A later sequence's need may have preempted one that was planned before it.
   std::erase_if(*parts, [&](const StepPart& part) {
-    const bool gone =
-        std::find(running_.begin(), running_.end(), part.sequence) == running_.end();
+    const bool gone = std::find(running_.begin(), running_.end(), part.sequence) == running_.end();
     if (gone) *budget += part.count;
     return gone;
   });
@@ -94,7 +93,8 @@ void Scheduler::admit(std::vector<StepPart>* parts, int32_t* budget) {
   while (!waiting_.empty() && *budget > 0 &&
          static_cast<int32_t>(running_.size()) < options_.max_running) {
     Sequence* const sequence = waiting_.front();
-    // One id more than it has, or it would be preempted as soon as it decodes. Alone it fits anyway.
+    // One id more than it has, or it would be preempted as soon as it decodes. Alone it fits
+    // anyway.
     const int32_t wanted = cache_->pages_for(sequence->num_ids() + 1);
     if (wanted > cache_->num_free_pages() && !running_.empty()) return;
     // Room for all of it now, so that those admitted next see what is really free.

@@ -12,15 +12,15 @@ namespace conclave {
 
 struct Sequence {
   Request request;
-  uint64_t arrival = 0;        // order of submission
-  std::vector<int32_t> ids;    // prompt, then generated
+  uint64_t arrival = 0;      // order of submission
+  std::vector<int32_t> ids;  // prompt, then generated
   PageTable table;
-  int32_t num_computed = 0;    // ids whose rows are in the cache; 0 again after preemption
-  int32_t num_said = 0;        // positions whose logits were delivered, for wants_logits
+  int32_t num_computed = 0;  // ids whose rows are in the cache; 0 again after preemption
+  int32_t num_said = 0;      // positions whose logits were delivered, for wants_logits
   std::vector<Logprobs> prompt_logprobs;  // gathered while the prompt is computed
-  bool prompt_said = false;    // they were delivered
-  TokenCounts counts;          // for the penalties
-  std::optional<Finish> finish;  // set when it is over; the engine then lets it go
+  bool prompt_said = false;               // they were delivered
+  TokenCounts counts;                     // for the penalties
+  std::optional<Finish> finish;           // set when it is over; the engine then lets it go
 
   int32_t num_prompt() const { return static_cast<int32_t>(request.prompt.size()); }
   int32_t num_generated() const { return static_cast<int32_t>(ids.size()) - num_prompt(); }

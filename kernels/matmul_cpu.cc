@@ -28,13 +28,16 @@ HWY_BEFORE_NAMESPACE();
 namespace conclave {
 namespace HWY_NAMESPACE {
 
-// Rows of x that still count as few: two tiles, so that w is decoded twice at most.
-constexpr int32_t kFewRows = 8;
+// Rows of x that still count as few. Decoding w again for each of their tiles, from the cache,
+// costs less than writing it out once as f32.
+constexpr int32_t kFewRows = 16;
 
-// Panels of the second way: 256 KB of x, 128 KB of w, 128 KB of accumulators.
+// Panels of the second way: 256 KB of x, 128 KB of w, 128 KB of accumulators. The stride keeps the
+// rows of a panel out of each other's cache sets.
 constexpr int32_t kPanelRows = 64;
 constexpr int32_t kPanelCols = 32;
 constexpr int32_t kPanelDepth = 1024;
+constexpr int32_t kPanelStride = kPanelDepth + 16;
 
 template <int TR, int NR>
 HWY_INLINE void store_sums(const Accumulators<TR, NR>& acc, const Rows<float>& out, int64_t t,
@@ -62,7 +65,7 @@ void few_rows(const MatmulArgs& args, RowsOf rows, int64_t begin, int64_t end) {
     return;
   }
   for_col_tiles<kTileCols>(begin, end, [&](int64_t n, auto cols) HWY_ATTR {
-    for_row_tiles(args.x.num_rows, [&](int64_t t, auto tile_rows) HWY_ATTR {
+    for_row_tiles<kTileRows>(args.x.num_rows, [&](int64_t t, auto tile_rows) HWY_ATTR {
       few_rows_tile<tile_rows.value, cols.value>(args, rows, t, n);
     });
   });
@@ -83,7 +86,7 @@ void MatmulFewRows(const MatmulArgs& args, int64_t begin, int64_t end) {
 
 // Scratch of one thread, taken at its first panel and kept.
 struct PanelScratch {
-  HWY_ALIGN_MAX float w[kPanelCols * kPanelDepth];
+  HWY_ALIGN_MAX float w[kPanelCols * kPanelStride];
   HWY_ALIGN_MAX float acc[kPanelRows * kPanelCols * kLanes];
 };
 
@@ -113,7 +116,7 @@ HWY_NOINLINE void panel_tile(const MatmulArgs& args, const PanelBlock& block, in
     }
   }
   const Strided x{args.x.row(block.t + t) + block.k, args.x.stride};
-  const PlainRows<float> rows{scratch->w, kPanelDepth};
+  const PlainRows<float> rows{scratch->w, kPanelStride};
   dot_tile<TR, NR>(x, rows, n, block.num_k, acc);
   if (block.last) return store_sums<TR, NR>(acc, args.out, block.t + t, block.n + n);
   for (int i = 0; i < TR; ++i) {
@@ -125,10 +128,10 @@ HWY_NOINLINE void panel_tile(const MatmulArgs& args, const PanelBlock& block, in
 
 void panel_block(const MatmulArgs& args, const PanelBlock& block, PanelScratch* scratch) {
   for (int64_t n = 0; n < block.num_cols; ++n) {
-    decode_weight_row(args.w, block.n + n, block.k, block.num_k, scratch->w + n * kPanelDepth);
+    decode_weight_row(args.w, block.n + n, block.k, block.num_k, scratch->w + n * kPanelStride);
   }
   for_col_tiles<kTileCols>(0, block.num_cols, [&](int64_t n, auto cols) HWY_ATTR {
-    for_row_tiles(block.num_rows, [&](int64_t t, auto rows) HWY_ATTR {
+    for_row_tiles<kTileRows>(block.num_rows, [&](int64_t t, auto rows) HWY_ATTR {
       panel_tile<rows.value, cols.value>(args, block, t, n, scratch);
     });
   });

@@ -79,7 +79,7 @@ void sum_columns(const SumArgs& args, RowsOf rows, int64_t begin, int64_t end) {
     });
   } else {
     for_col_tiles<kTileCols>(0, num_vectors, [&](int64_t v, auto cols) HWY_ATTR {
-      for_row_tiles(args.out.num_rows, [&](int64_t t, auto tile_rows) HWY_ATTR {
+      for_row_tiles<kTileRows>(args.out.num_rows, [&](int64_t t, auto tile_rows) HWY_ATTR {
         whole_tile<tile_rows.value, cols.value>(args, rows, t, begin + v * kLanes);
       });
     });

@@ -41,7 +41,7 @@ template <class RowsOf>
 HWY_INLINE void score_page(const PagedMlaArgs& args, const HeadGroup& group, RowsOf rows,
                            int64_t num_keys) {
   for_col_tiles<kTileCols>(0, num_keys, [&](int64_t s, auto cols) HWY_ATTR {
-    for_row_tiles(group.scores.num_rows, [&](int64_t i, auto heads) HWY_ATTR {
+    for_row_tiles<kTileRows>(group.scores.num_rows, [&](int64_t i, auto heads) HWY_ATTR {
       Accumulators<heads.value, cols.value> acc;
       clear<heads.value, cols.value>(acc);
       dot_tile<heads.value, cols.value>({group.q.row(i), group.q.stride}, rows, s,
@@ -84,7 +84,7 @@ template <class RowsOf>
 HWY_INLINE void add_page(const HeadGroup& group, RowsOf rows, int64_t num_keys) {
   const int64_t num_vectors = group.out.num_cols / kLanes;
   for_col_tiles<kTileCols>(0, num_vectors, [&](int64_t vector, auto cols) HWY_ATTR {
-    for_row_tiles(group.out.num_rows, [&](int64_t i, auto heads) HWY_ATTR {
+    for_row_tiles<kTileRows>(group.out.num_rows, [&](int64_t i, auto heads) HWY_ATTR {
       const int64_t k = vector * kLanes;
       Accumulators<heads.value, cols.value> acc;
       for (int h = 0; h < heads.value; ++h) {

@@ -1,4 +1,5 @@
-// out[t, :] = table[ids[t], :] in f32, exactly as stored: f32, f16 or bf16 (embeddings are never fp8).
+// out[t, :] = table[ids[t], :] in f32, exactly as stored: f32, f16 or bf16 (embeddings are never
+// fp8).
 //
 // REQUIRES: 0 <= ids[t] < table.num_rows. Thread-safe: no state.
 #pragma once

@@ -1,14 +1,13 @@
 // Multi-head latent attention in the absorbed form, for prompts and generated tokens alike.
 //
-//   kv_a x   ->  [ c | k_r ]      c = rms_norm(c), k_r = rope(k_r): the row that goes into the cache
-//   q x      ->  per head [ q_n | q_r ]      q_r = rope(q_r)
-//   q_c      =   q_n UK              [R]     UK = the head's nope rows of kv_b_proj
-//   ctx      =   attend([q_c | q_r], cache)  [R]
-//   o        =   W_o concat(UV ctx)          UV = the head's v rows of kv_b_proj
+//   kv_a x   ->  [ c | k_r ]      c = rms_norm(c), k_r = rope(k_r): the row that goes into the
+//   cache q x      ->  per head [ q_n | q_r ]      q_r = rope(q_r) q_c      =   q_n UK [R]     UK =
+//   the head's nope rows of kv_b_proj ctx      =   attend([q_c | q_r], cache)  [R] o        =   W_o
+//   concat(UV ctx)          UV = the head's v rows of kv_b_proj
 //
-// UK and UV are row ranges of kv_b_proj as stored: matmul_t() and matmul() read it both ways, so the
-// absorbed form costs no second copy of the weight. What is attended to is always the cached row, as
-// rounded, also within a chunk (design C1). Source: spec/mla.md §2.
+// UK and UV are row ranges of kv_b_proj as stored: matmul_t() and matmul() read it both ways, so
+// the absorbed form costs no second copy of the weight. What is attended to is always the cached
+// row, as rounded, also within a chunk (design C1). Source: spec/mla.md §2.
 
 #include <algorithm>
 
@@ -45,8 +44,7 @@ class AbsorbedMla final : public AttentionForm {
                  .sin = sin_.first_rows(num_tokens)});
   }
 
-  void forward(int32_t layer_idx, const Step& step, Rows<const float> x,
-               Rows<float> out) override {
+  void forward(int32_t layer_idx, const Step& step, Rows<const float> x, Rows<float> out) override {
     const MlaWeights& weights = parts_.trunk->layers[layer_idx].attention;
     write_latents(layer_idx, step, weights, x);
     compute_queries(weights, x);

@@ -108,27 +108,26 @@ HWY_INLINE void sum_tile_first(Strided x, RowsOf rows, int64_t num_n, int64_t k,
   }
 }
 
-// Calls tile(t, rows) over [0, num_rows): kTileRows at a time and then the rest in one. `rows` is a
+// Calls tile(t, rows) over [0, num_rows): `Rows` at a time and then the rest in one. `rows` is a
 // constant of the type, so that a tile of fewer rows is code of its own.
 template <int N>
 struct Count {
   static constexpr int value = N;
 };
 
-template <class Tile>
+template <int Rows, class Tile>
+HWY_INLINE void for_last_rows(int64_t t, int64_t num_left, Tile tile) {
+  if constexpr (Rows > 0) {
+    if (num_left == Rows) return tile(t, Count<Rows>());
+    for_last_rows<Rows - 1>(t, num_left, tile);
+  }
+}
+
+template <int Rows, class Tile>
 HWY_INLINE void for_row_tiles(int64_t num_rows, Tile tile) {
   int64_t t = 0;
-  for (; t + kTileRows <= num_rows; t += kTileRows) tile(t, Count<kTileRows>());
-  switch (num_rows - t) {
-    case 1:
-      return tile(t, Count<1>());
-    case 2:
-      return tile(t, Count<2>());
-    case 3:
-      return tile(t, Count<3>());
-    default:
-      return;
-  }
+  for (; t + Rows <= num_rows; t += Rows) tile(t, Count<Rows>());
+  for_last_rows<Rows - 1>(t, num_rows - t, tile);
 }
 
 // Calls tile(n, cols) over [begin, end): `Cols` at a time and then one by one.

@@ -1,6 +1,7 @@
 #include "model/tokenizer/json_fields.h"
 
 #include "common/status_macros.h"
+#include "model/config/json_reader.h"
 #include "model/tokenizer/utf8.h"
 
 namespace conclave {
@@ -23,14 +24,7 @@ absl::Status wrong_type(const Json& field, const char* key, const char* expected
 }  // namespace
 
 absl::StatusOr<Json> parse_json_object(std::string_view contents, const std::string& where) {
-  Json document;
-  try {
-    document = Json::parse(contents);
-  } catch (const nlohmann::json::parse_error& error) {
-    return invalid_at(where, "not JSON at byte " + std::to_string(error.byte));
-  } catch (const nlohmann::json::exception&) {  // for instance a number out of range
-    return invalid_at(where, "not JSON");
-  }
+  ASSIGN_OR_RETURN(Json document, parse_json(contents, where));
   RETURN_IF_ERROR(expect_object(document, where));
   return document;
 }

@@ -6,6 +6,8 @@ namespace conclave {
 namespace {
 
 constexpr std::string_view kWordCharacters = "\\p{Alphabetic}\\p{M}\\p{Nd}\\p{Pc}";
+// Outside of a class Oniguruma counts Latin-1's superscripts and fractions in, and only there.
+constexpr std::string_view kMoreWordCharacters = "\\x{B2}\\x{B3}\\x{B9}\\x{BC}-\\x{BE}";
 
 bool is_digit(char c) { return c >= '0' && c <= '9'; }
 bool is_letter(char c) { return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z'); }
@@ -124,7 +126,8 @@ class Translator {
 
   absl::Status take_word_class() {
     const std::string characters(kWordCharacters);
-    return replace(2, in_class_ ? characters : "[" + characters + "]");
+    if (in_class_) return replace(2, characters);
+    return replace(2, "[" + characters + std::string(kMoreWordCharacters) + "]");
   }
 
   absl::Status take_code_point() {

@@ -1,5 +1,5 @@
-// The sub-commands of `conclave`. Each adds its flags to the command line and is run with them; what it
-// prints and what it promises is in docs/cli.md.
+// The sub-commands of `conclave`. Each adds its flags to the command line and is run with them;
+// what it prints and what it promises is in docs/cli.md.
 #pragma once
 
 #include <functional>

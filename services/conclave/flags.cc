@@ -9,6 +9,7 @@
 #include "common/dtype.h"
 #include "common/status_macros.h"
 #include "common/thread_pool.h"
+#include "kernels/instruction_class.h"
 
 namespace conclave {
 namespace {
@@ -55,6 +56,10 @@ void RuntimeFlags::add_to(CLI::App* app) {
                   "Tokens that the cache holds; 0: what the request needs")
       ->check(CLI::Range(0, INT32_MAX - 64))
       ->capture_default_str();
+  app->add_option("--instructions", instructions,
+                  "Kernels to use: avx2 gives the bits of an AVX2 machine anywhere")
+      ->check(CLI::IsMember({"auto", "avx2", "avx512"}))
+      ->capture_default_str();
   app->add_flag("--overcommit", overcommit, "Load a model that exceeds the available memory");
 }
 
@@ -65,6 +70,12 @@ absl::StatusOr<LocalModel::Options> RuntimeFlags::resolve(const ModelConfig& con
     return absl::InvalidArgumentError(absl::StrCat("--expert-shards ", expert_shards,
                                                    ": the model has ", num_experts,
                                                    " routed experts a layer"));
+  }
+  RETURN_IF_ERROR(check_instruction_class());
+  for (const InstructionClass known : {InstructionClass::kAvx2, InstructionClass::kAvx512}) {
+    if (instructions == instruction_class_name(known)) {
+      RETURN_IF_ERROR(set_instruction_class(known));
+    }
   }
   return LocalModel::Options{
       .wire = *parse_dtype(wire),
@@ -112,8 +123,7 @@ absl::StatusOr<SamplingParams> SamplingFlags::resolve(const GenerationConfig& de
       .top_k = top_k.value_or(defaults.top_k.value_or(0)),
       .top_p = top_p.value_or(defaults.top_p.value_or(1.f)),
       .min_p = min_p,
-      .repetition_penalty =
-          repetition_penalty.value_or(defaults.repetition_penalty.value_or(1.f)),
+      .repetition_penalty = repetition_penalty.value_or(defaults.repetition_penalty.value_or(1.f)),
       .presence_penalty = presence_penalty,
       .frequency_penalty = frequency_penalty,
       .seed = seed ? *seed : random_seed(),
@@ -128,8 +138,7 @@ absl::StatusOr<SamplingParams> SamplingFlags::resolve(const GenerationConfig& de
     params.logit_bias.push_back(bias);
   }
   if (!ignore_eos) {
-    params.stop_ids.insert(params.stop_ids.end(), defaults.end_ids.begin(),
-                           defaults.end_ids.end());
+    params.stop_ids.insert(params.stop_ids.end(), defaults.end_ids.begin(), defaults.end_ids.end());
   }
   return params;
 }

@@ -1,4 +1,5 @@
-// Flags that several sub-commands share: how the engine runs, how ids are drawn, what the prompt is.
+// Flags that several sub-commands share: how the engine runs, how ids are drawn, what the prompt
+// is.
 #pragma once
 
 #include <cstdint>
@@ -14,7 +15,9 @@
 
 namespace conclave {
 
-// --wire, --cache-dtype, --expert-shards, --prefill-chunk, --threads, --cache-tokens, --overcommit.
+// --wire, --cache-dtype, --expert-shards, --prefill-chunk, --threads, --cache-tokens,
+// --instructions,
+// --overcommit.
 struct RuntimeFlags {
   std::string wire = "bf16";
   std::string cache_dtype = "bf16";
@@ -22,11 +25,13 @@ struct RuntimeFlags {
   int32_t prefill_chunk = 512;
   int32_t threads = 0;       // 0: the cores this process may use
   int32_t cache_tokens = 0;  // 0: as many as the request needs
+  std::string instructions = "auto";
   bool overcommit = false;
 
   void add_to(CLI::App* app);
 
-  // INVALID_ARGUMENT for more shards than experts.
+  // Also chooses the instruction class of the process. INVALID_ARGUMENT for more shards than
+  // experts or instructions that this CPU lacks.
   absl::StatusOr<LocalModel::Options> resolve(const ModelConfig& config,
                                               int32_t request_tokens) const;
 };

@@ -36,10 +36,11 @@ absl::Status check_flags(const GenerateFlags& flags, const ModelFolder& folder) 
   return absl::OkStatus();
 }
 
-// The engine refuses what is out of range with the same words; here the numbers only size the cache.
+// The engine refuses what is out of range with the same words; here the numbers only size the
+// cache.
 int32_t tokens_needed(const Request& request, const ModelConfig& config) {
-  const int64_t wanted = static_cast<int64_t>(request.prompt.size()) +
-                         std::max(request.sampling.max_tokens, 1);
+  const int64_t wanted =
+      static_cast<int64_t>(request.prompt.size()) + std::max(request.sampling.max_tokens, 1);
   return static_cast<int32_t>(std::min<int64_t>(wanted, config.max_positions));
 }
 
@@ -51,9 +52,8 @@ absl::Status generate(const GenerateFlags& flags) {
   ASSIGN_OR_RETURN(request.sampling, flags.sampling.resolve(folder.generation));
   const int32_t num_prompt = static_cast<int32_t>(request.prompt.size());
   const uint64_t seed = request.sampling.seed;
-  ASSIGN_OR_RETURN(
-      const LocalModel::Options options,
-      flags.runtime.resolve(folder.config, tokens_needed(request, folder.config)));
+  ASSIGN_OR_RETURN(const LocalModel::Options options,
+                   flags.runtime.resolve(folder.config, tokens_needed(request, folder.config)));
   RETURN_IF_ERROR(check_request(request, limits_of(folder, options)));
   ASSIGN_OR_RETURN(const std::unique_ptr<LocalModel> model,
                    LocalModel::load(folder, options, loading_on_stderr()));
@@ -61,9 +61,9 @@ absl::Status generate(const GenerateFlags& flags) {
   const SystemClock clock;
   Engine& engine = model->engine();
   TextPrinter printer(&folder, &clock,
-                      {.print_ids = flags.print_ids,
-                       .stops = flags.stops,
-                       .cancel = [&engine] { engine.cancel(kOnlyRequest); }});
+                      {.print_ids = flags.print_ids, .stops = flags.stops, .cancel = [&engine] {
+                         engine.cancel(kOnlyRequest);
+                       }});
   request.observer = &printer;
   RETURN_IF_ERROR(engine.submit(std::move(request)));
   while (!printer.finished()) CHECK(engine.step());

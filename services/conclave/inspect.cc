@@ -25,9 +25,12 @@ std::string format_count(uint64_t count) {
 
 const char* gate_name(GateMethod method) {
   switch (method) {
-    case GateMethod::kSoftmaxGreedy: return "softmax, greedy";
-    case GateMethod::kSoftmaxGroupLimitedGreedy: return "softmax, group-limited greedy";
-    case GateMethod::kSigmoidNoAuxTc: return "sigmoid with bias (noaux_tc)";
+    case GateMethod::kSoftmaxGreedy:
+      return "softmax, greedy";
+    case GateMethod::kSoftmaxGroupLimitedGreedy:
+      return "softmax, group-limited greedy";
+    case GateMethod::kSigmoidNoAuxTc:
+      return "sigmoid with bias (noaux_tc)";
   }
   return "?";
 }
@@ -51,17 +54,16 @@ void print_shape(const ModelFolder& folder) {
   print_line("layers", absl::StrFormat("%d, and %d for multi-token prediction (unused)",
                                        config.num_layers, config.num_mtp_layers));
   print_line("hidden size", absl::StrFormat("%d", config.hidden_dim));
-  print_line("attention",
-             absl::StrFormat("MLA, %d heads, latent %d + %d", config.mla.num_heads,
-                             config.mla.kv_lora_rank, config.mla.qk_rope_head_dim));
+  print_line("attention", absl::StrFormat("MLA, %d heads, latent %d + %d", config.mla.num_heads,
+                                          config.mla.kv_lora_rank, config.mla.qk_rope_head_dim));
   print_line("routed experts", describe_experts(config));
   if (config.moe.gate.num_experts > 0) print_line("gate", gate_name(config.moe.gate.method));
   print_line("context", absl::StrFormat("%d", config.max_positions));
-  print_line("vocabulary", folder.tokenizer == nullptr
-                               ? absl::StrFormat("%d, no tokenizer.json: ids only",
-                                                 config.vocab_size)
-                               : absl::StrFormat("%d, of which the tokenizer has %d",
-                                                 config.vocab_size, folder.tokenizer->size()));
+  print_line("vocabulary",
+             folder.tokenizer == nullptr
+                 ? absl::StrFormat("%d, no tokenizer.json: ids only", config.vocab_size)
+                 : absl::StrFormat("%d, of which the tokenizer has %d", config.vocab_size,
+                                   folder.tokenizer->size()));
 }
 
 // What is left for the cache once all weights are here, in tokens of context.
@@ -84,17 +86,17 @@ void print_size(const ModelFolder& folder) {
   const LatentCache::Options cache{.num_layers = folder.config.num_layers,
                                    .row_cols = folder.config.mla.cache_cols()};
   const uint64_t per_token = LatentCache::bytes_per_token(cache);
-  print_line("parameters", absl::StrFormat("%s total, %s active a token",
-                                           format_count(size.total_params),
-                                           format_count(size.active_params)));
+  print_line("parameters",
+             absl::StrFormat("%s total, %s active a token", format_count(size.total_params),
+                             format_count(size.active_params)));
   if (size.mtp_params > 0) {
     print_line("", format_count(size.mtp_params) + " more for multi-token prediction (unused)");
   }
   print_line("trunk", format_bytes(size.trunk_bytes));
   print_line("one routed expert", format_bytes(size.expert_bytes));
   print_line("all routed experts", format_bytes(size.all_expert_bytes));
-  print_line("cache a token", absl::StrFormat("%d B in bf16, %d B in f32", per_token,
-                                              2 * per_token));
+  print_line("cache a token",
+             absl::StrFormat("%d B in bf16, %d B in f32", per_token, 2 * per_token));
   print_line("memory", absl::StrFormat("%s available of %s", format_bytes(memory.available_bytes),
                                        format_bytes(memory.total_bytes)));
   print_line("", describe_fit(size, memory.available_bytes, per_token));

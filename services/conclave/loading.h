@@ -1,5 +1,5 @@
-// How loading looks on a terminal, and the limits a request has on a model that is about to be loaded,
-// so that a bad request is refused before gigabytes are read.
+// How loading looks on a terminal, and the limits a request has on a model that is about to be
+// loaded, so that a bad request is refused before gigabytes are read.
 #pragma once
 
 #include "attention/request_check.h"
@@ -7,8 +7,8 @@
 
 namespace conclave {
 
-// Says on stderr what the model needs and how far loading is; one line that is rewritten on a terminal,
-// silent progress elsewhere.
+// Says on stderr what the model needs and how far loading is; one line that is rewritten on a
+// terminal, silent progress elsewhere.
 LocalModel::Listener loading_on_stderr();
 
 RequestLimits limits_of(const ModelFolder& folder, const LocalModel::Options& options);

@@ -67,15 +67,14 @@ absl::Status write_logits(const LogitsFlags& flags) {
   ASSIGN_OR_RETURN(Request request, make_request(flags, std::move(ids)));
   const int32_t needed =
       static_cast<int32_t>(std::min<int64_t>(num_ids, folder.config.max_positions));
-  ASSIGN_OR_RETURN(const LocalModel::Options options,
-                   flags.runtime.resolve(folder.config, needed));
+  ASSIGN_OR_RETURN(const LocalModel::Options options, flags.runtime.resolve(folder.config, needed));
   RETURN_IF_ERROR(check_request(request, limits_of(folder, options)));
   const uint64_t num_values =
       static_cast<uint64_t>(num_ids) * static_cast<uint64_t>(folder.config.vocab_size);
   if (num_values * sizeof(float) > host_memory().available_bytes) {
-    return absl::ResourceExhaustedError(
-        absl::StrFormat("%d rows of %d logits need %s of memory", num_ids,
-                        folder.config.vocab_size, format_bytes(num_values * sizeof(float))));
+    return absl::ResourceExhaustedError(absl::StrFormat("%d rows of %d logits need %s of memory",
+                                                        num_ids, folder.config.vocab_size,
+                                                        format_bytes(num_values * sizeof(float))));
   }
   ASSIGN_OR_RETURN(const std::unique_ptr<LocalModel> model,
                    LocalModel::load(folder, options, loading_on_stderr()));
@@ -86,9 +85,8 @@ absl::Status write_logits(const LogitsFlags& flags) {
   while (!rows.finish()) CHECK(model->engine().step());
   RETURN_IF_ERROR(rows.finish()->status);
   CHECK(rows.values().size() == num_values);
-  const TensorToWrite logits{.name = "logits",
-                             .shape = {num_ids, folder.config.vocab_size},
-                             .values = rows.values()};
+  const TensorToWrite logits{
+      .name = "logits", .shape = {num_ids, folder.config.vocab_size}, .values = rows.values()};
   return write_safetensors(flags.out, {&logits, 1});
 }
 

@@ -31,8 +31,7 @@ int run(int argc, char** argv) {
     if (!command.app->parsed()) continue;
     const absl::Status status = command.run();
     if (status.ok()) return 0;
-    std::fprintf(stderr, "conclave: %s: %s\n",
-                 absl::StatusCodeToString(status.code()).c_str(),
+    std::fprintf(stderr, "conclave: %s: %s\n", absl::StatusCodeToString(status.code()).c_str(),
                  std::string(status.message()).c_str());
     return kExitFailure;
   }

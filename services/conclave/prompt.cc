@@ -18,8 +18,8 @@ namespace {
 // A prompt is text that a person or a program wrote; a NUL in it is a binary file by mistake.
 absl::Status check_text(std::string_view text, std::string_view source) {
   if (text.empty()) {
-    return absl::InvalidArgumentError(absl::StrCat("the prompt is empty (", std::string(source),
-                                                   ")"));
+    return absl::InvalidArgumentError(
+        absl::StrCat("the prompt is empty (", std::string(source), ")"));
   }
   const size_t nul = text.find('\0');
   if (nul == std::string_view::npos) return absl::OkStatus();
@@ -44,8 +44,7 @@ absl::StatusOr<std::vector<int32_t>> prompt_ids(const PromptFlags& flags,
   RETURN_IF_ERROR(check_text(text, source));
   absl::StatusOr<std::vector<int32_t>> ids = folder.tokenizer->encode(text, {});
   if (ids.ok()) return ids;
-  return absl::Status(ids.status().code(),
-                      absl::StrCat(ids.status().message(), " (", source, ")"));
+  return absl::Status(ids.status().code(), absl::StrCat(ids.status().message(), " (", source, ")"));
 }
 
 absl::StatusOr<std::vector<int32_t>> parse_ids(std::string_view text, std::string_view flag) {
@@ -57,9 +56,9 @@ absl::StatusOr<std::vector<int32_t>> parse_ids(std::string_view text, std::strin
   for (const absl::string_view part : absl::StrSplit(list, ',')) {
     int32_t id = 0;
     if (!absl::SimpleAtoi(part, &id)) {
-      return absl::InvalidArgumentError(absl::StrCat(
-          std::string(flag), ": \"", part.substr(0, 32), "\" is not an id (number ",
-          ids.size() + 1, " of the list)"));
+      return absl::InvalidArgumentError(absl::StrCat(std::string(flag), ": \"", part.substr(0, 32),
+                                                     "\" is not an id (number ", ids.size() + 1,
+                                                     " of the list)"));
     }
     ids.push_back(id);
   }

@@ -13,8 +13,8 @@
 
 namespace conclave {
 
-// INVALID_ARGUMENT for an empty prompt, for text that is not UTF-8 or has a NUL, and for a list that is
-// not ids; FAILED_PRECONDITION for text without a tokenizer.
+// INVALID_ARGUMENT for an empty prompt, for text that is not UTF-8 or has a NUL, and for a list
+// that is not ids; FAILED_PRECONDITION for text without a tokenizer.
 absl::StatusOr<std::vector<int32_t>> prompt_ids(const PromptFlags& flags,
                                                 const ModelFolder& folder);
 

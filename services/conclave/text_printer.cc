@@ -73,17 +73,21 @@ void TextPrinter::print(const std::string& text) {
 const char* TextPrinter::reason() const {
   if (stop_matcher_.matched()) return "stop string";
   switch (finish_->reason) {
-    case FinishReason::kStopId: return "stop id";
-    case FinishReason::kLength: return "length";
-    case FinishReason::kCancelled: return "cancelled";
-    case FinishReason::kError: return "error";
+    case FinishReason::kStopId:
+      return "stop id";
+    case FinishReason::kLength:
+      return "length";
+    case FinishReason::kCancelled:
+      return "cancelled";
+    case FinishReason::kError:
+      return "error";
   }
   return "?";
 }
 
 std::string TextPrinter::statistics(int32_t num_prompt, uint64_t seed) const {
-  std::string line = absl::StrFormat("%d prompt ids, %d generated (%s)", num_prompt, ids_.size(),
-                                     reason());
+  std::string line =
+      absl::StrFormat("%d prompt ids, %d generated (%s)", num_prompt, ids_.size(), reason());
   if (!ids_.empty()) {
     absl::StrAppendFormat(&line, ", time to first token %.1f ms",
                           absl::ToDoubleMilliseconds(first_token_ - start_));

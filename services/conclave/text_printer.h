@@ -1,5 +1,5 @@
-// What one request says, on its way to the terminal: ids become text piece by piece, stop strings cut
-// it, and times are taken for the statistics.
+// What one request says, on its way to the terminal: ids become text piece by piece, stop strings
+// cut it, and times are taken for the statistics.
 #pragma once
 
 #include <cstdint>
@@ -20,9 +20,9 @@ namespace conclave {
 class TextPrinter final : public RequestObserver {
  public:
   struct Options {
-    bool print_ids = false;            // ids at the end instead of text as it comes
+    bool print_ids = false;  // ids at the end instead of text as it comes
     std::vector<std::string> stops;
-    std::function<void()> cancel;      // called once when a stop string was found
+    std::function<void()> cancel;  // called once when a stop string was found
   };
 
   // `folder` and `clock` outlive the printer. REQUIRES: text or stops need folder.tokenizer

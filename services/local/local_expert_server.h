@@ -1,5 +1,5 @@
-// An expert server that lives in this process: one shard's weights, its engine and batcher, behind the
-// loopback. It only translates: a leg becomes a job, the job's answer becomes the leg's reply.
+// An expert server that lives in this process: one shard's weights, its engine and batcher, behind
+// the loopback. It only translates: a leg becomes a job, the job's answer becomes the leg's reply.
 #pragma once
 
 #include <memory>

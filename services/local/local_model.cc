@@ -60,11 +60,10 @@ absl::StatusOr<std::unique_ptr<LocalModel>> LocalModel::load(const ModelFolder& 
   RETURN_IF_ERROR(check_instruction_class());
   RETURN_IF_ERROR(check_memory(folder, options, listener));
   std::unique_ptr<LocalModel> model(new LocalModel(folder, options));
-  ASSIGN_OR_RETURN(model->trunk_,
-                   load_trunk(*folder.checkpoint, folder.config,
-                              [&](uint64_t done, uint64_t total) {
-                                listener.progress("trunk", done, total);
-                              }));
+  ASSIGN_OR_RETURN(model->trunk_, load_trunk(*folder.checkpoint, folder.config,
+                                             [&](uint64_t done, uint64_t total) {
+                                               listener.progress("trunk", done, total);
+                                             }));
   RETURN_IF_ERROR(model->load_experts(folder, listener));
   RETURN_IF_ERROR(model->build(folder));
   return model;
@@ -77,11 +76,10 @@ absl::Status LocalModel::load_experts(const ModelFolder& folder, const Listener&
     const auto progress = [&](uint64_t done, uint64_t total) {
       listener.progress(name, done, total);
     };
-    ASSIGN_OR_RETURN(
-        std::unique_ptr<LocalExpertServer> shard,
-        LocalExpertServer::load(*folder.checkpoint, config_,
-                                {.shard_idx = i, .num_shards = options_.expert_shards}, &threads_,
-                                progress));
+    ASSIGN_OR_RETURN(std::unique_ptr<LocalExpertServer> shard,
+                     LocalExpertServer::load(*folder.checkpoint, config_,
+                                             {.shard_idx = i, .num_shards = options_.expert_shards},
+                                             &threads_, progress));
     transport_.add_server(ServerId{i}, shard.get());
     shards_.push_back(std::move(shard));
   }
@@ -100,12 +98,11 @@ absl::Status LocalModel::build(const ModelFolder& folder) {
                                   .cache = cache_.get(),
                                   .executor = &threads_,
                                   .max_tokens = step_tokens()});
-  ASSIGN_OR_RETURN(moe_, ExpertLayer::create(
-                             config_, trunk_, Placement::even(config_, options_.expert_shards),
-                             &transport_, &threads_,
-                             {.wire_out = options_.wire,
-                              .wire_back = options_.wire,
-                              .max_tokens = step_tokens()}));
+  ASSIGN_OR_RETURN(
+      moe_,
+      ExpertLayer::create(
+          config_, trunk_, Placement::even(config_, options_.expert_shards), &transport_, &threads_,
+          {.wire_out = options_.wire, .wire_back = options_.wire, .max_tokens = step_tokens()}));
   walk_ = std::make_unique<LayerWalk>(LayerWalk::Parts{.config = &config_,
                                                        .trunk = &trunk_,
                                                        .attention = attention_.get(),

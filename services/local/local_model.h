@@ -1,5 +1,5 @@
-// The whole cluster in one process: trunk, cache and scheduler here, expert shards behind a loopback,
-// the same gate, plan and combine between them as between processes.
+// The whole cluster in one process: trunk, cache and scheduler here, expert shards behind a
+// loopback, the same gate, plan and combine between them as between processes.
 //
 // One thread drives engine(). All memory for serving is taken in load().
 #pragma once
@@ -32,12 +32,12 @@ class LocalModel {
   };
 
   // `say` is told what the model needs and what there is, before anything is loaded.
-  // `progress(part, done, total)` in bytes. RESOURCE_EXHAUSTED when it does not fit. `folder` outlives
-  // the model.
+  // `progress(part, done, total)` in bytes. RESOURCE_EXHAUSTED when it does not fit. `folder`
+  // outlives the model.
   struct Listener {
     std::function<void(std::string_view)> say = [](std::string_view) {};
-    std::function<void(std::string_view, uint64_t, uint64_t)> progress =
-        [](std::string_view, uint64_t, uint64_t) {};
+    std::function<void(std::string_view, uint64_t, uint64_t)> progress = [](std::string_view,
+                                                                            uint64_t, uint64_t) {};
   };
   static absl::StatusOr<std::unique_ptr<LocalModel>> load(const ModelFolder& folder,
                                                           const Options& options,

@@ -97,7 +97,8 @@ nlohmann::json fp8_vectors() {
 
 // The vectors name the code of a number; the code must mean the nearest number there is.
 TEST(Fp8VectorsTest, CodesMeanTheNearestNumber) {
-  for (const auto& entry : fp8_vectors().at("e4m3_encode")) {
+  const nlohmann::json vectors = fp8_vectors();
+  for (const auto& entry : vectors.at("e4m3_encode")) {
     const double value = std::clamp(entry[0].get<double>(), -448., 448.);
     const uint8_t code = entry[1].get<uint8_t>();
     const double decoded = to_f32(f8e4m3{code});
@@ -112,7 +113,8 @@ TEST(Fp8VectorsTest, CodesMeanTheNearestNumber) {
 // A block of the vectors as a weight: the product with a unit vector reads code * scale, and that
 // is the original number within half a step of the format.
 TEST_P(RowCodecTest, Fp8BlocksDequantise) {
-  for (const auto& block : fp8_vectors().at("blocks_of_16_for_brevity")) {
+  const nlohmann::json vectors = fp8_vectors();
+  for (const auto& block : vectors.at("blocks_of_16_for_brevity")) {
     const std::vector<uint8_t> codes = block.at("codes_fp32_scale");
     const std::vector<double> original = block.at("x_bf16");
     const float scale = block.at("fp32_scale_div");

@@ -1,0 +1,200 @@
+// Contract C1, with the default types: the ids and logprobs of 32 mixed requests, greedy and
+// seeded, are the same bits whatever the company (alone or together), the number of expert shards,
+// the prefill chunk, the number of threads, and with preemption forced by a cache that holds only a
+// few of them.
+//
+// By default a set of combinations runs in which every pair of settings occurs; CONCLAVE_FULL=1
+// runs all of them.
+
+#include <gtest/gtest.h>
+
+#include <cstdlib>
+#include <memory>
+#include <random>
+#include <set>
+#include <tuple>
+
+#include "services/local/local_model.h"
+#include "tests/support/golden.h"
+#include "tests/support/run_requests.h"
+
+namespace conclave {
+namespace {
+
+constexpr int kNumRequests = 32;
+constexpr int32_t kLongestPrompt = 180;
+constexpr int32_t kMostTokens = 24;
+constexpr int32_t kAmpleTokens = 32 * 256;
+constexpr int32_t kTinyTokens = 5 * 64;  // the longest request and little more
+
+struct Setting {
+  Company company = Company::kAlone;
+  int32_t shards = 1;
+  int32_t chunk = 512;
+  int32_t threads = 1;
+  bool tiny_cache = false;
+
+  std::string name() const {
+    return std::string(company == Company::kAlone ? "Alone" : "Together") + "_shards" +
+           std::to_string(shards) + "_chunk" + std::to_string(chunk) + "_threads" +
+           std::to_string(threads) + (tiny_cache ? "_tiny" : "_ample");
+  }
+};
+
+const std::vector<int32_t> kShards = {1, 2, 3, 5};
+const std::vector<int32_t> kChunks = {1, 7, 64, 512};
+
+std::vector<Setting> all_settings() {
+  std::vector<Setting> settings;
+  for (const Company company : {Company::kAlone, Company::kTogether}) {
+    for (const int32_t shards : kShards) {
+      for (const int32_t chunk : kChunks) {
+        for (const int32_t threads : {1, 2}) {
+          for (const bool tiny : {false, true}) {
+            settings.push_back({company, shards, chunk, threads, tiny});
+          }
+        }
+      }
+    }
+  }
+  return settings;
+}
+
+// Every shard count with every chunk; the three two-valued settings follow three bits that are
+// independent of each other and balanced in every row and column (PairwiseCoversEveryPair).
+std::vector<Setting> pairwise_settings() {
+  std::vector<Setting> settings;
+  for (size_t i = 0; i < kShards.size(); ++i) {
+    for (size_t j = 0; j < kChunks.size(); ++j) {
+      const size_t mixed = i ^ j;
+      settings.push_back({(mixed & 1) != 0 ? Company::kTogether : Company::kAlone, kShards[i],
+                          kChunks[j], (mixed & 2) != 0 ? 2 : 1,
+                          ((i + (j >> 1) + (j & 1)) & 1) == 0});
+    }
+  }
+  return settings;
+}
+
+bool is_full() {
+  const char* const full = std::getenv("CONCLAVE_FULL");
+  return full != nullptr && std::string(full) == "1";
+}
+
+// How request i is drawn: greedy, seeded, and seeded with each of the other means.
+SamplingParams sampling_of(int i) {
+  SamplingParams params{.temperature = i % 3 == 0 ? 0.f : 0.6f + 0.1f * static_cast<float>(i % 7),
+                        .seed = 1000u + static_cast<uint64_t>(i),
+                        .max_tokens = kMostTokens - i % 5,
+                        .num_logprobs = i % 4 == 3 ? -1 : i % 4 * 2,
+                        .prompt_logprobs = i % 4 == 1};
+  if (i % 5 == 1) params.top_k = 40;
+  if (i % 5 == 2) params.top_p = 0.9f;
+  if (i % 5 == 3) params.min_p = 0.05f;
+  if (i % 6 == 1) params.repetition_penalty = 1.2f;
+  if (i % 6 == 2) params.presence_penalty = 0.5f;
+  if (i % 6 == 3) params.frequency_penalty = 0.3f;
+  if (i % 8 == 5) params.logit_bias = {{100 + i, 5.f}, {7, -100.f}};
+  if (i % 4 == 0) params.stop_ids = {1, 16, 31};
+  if (i % 8 == 4) params.min_tokens = 6;
+  return params;
+}
+
+std::vector<Request> mixed_requests(int32_t vocab_size) {
+  std::mt19937 rng(11);
+  std::vector<Request> requests;
+  for (int i = 0; i < kNumRequests; ++i) {
+    const int32_t length = i == 0   ? 1
+                           : i == 1 ? kLongestPrompt
+                                    : 1 + static_cast<int32_t>(rng() % 120);
+    Request request{.sampling = sampling_of(i), .priority = i % 3};
+    for (int32_t k = 0; k < length; ++k) {
+      request.prompt.push_back(static_cast<int32_t>(rng() % static_cast<uint32_t>(vocab_size)));
+    }
+    requests.push_back(std::move(request));
+  }
+  return requests;
+}
+
+class DeterminismTest : public testing::TestWithParam<Setting> {
+ protected:
+  static void SetUpTestSuite() {
+    auto folder = read_model_folder(golden_dir("bard"));
+    ASSERT_TRUE(folder.ok()) << folder.status();
+    folder_ = new ModelFolder(*std::move(folder));
+    expected_ = new std::vector<Answer>(run({}).answers);
+  }
+  static void TearDownTestSuite() {
+    delete expected_;
+    delete folder_;
+  }
+
+  struct Run {
+    std::vector<Answer> answers;
+    int64_t num_preemptions = 0;
+  };
+
+  static Run run(const Setting& setting) {
+    const LocalModel::Options options{
+        .expert_shards = setting.shards,
+        .prefill_chunk = setting.chunk,
+        .threads = setting.threads,
+        .max_running = kNumRequests,
+        .cache_tokens = setting.tiny_cache ? kTinyTokens : kAmpleTokens};
+    auto model = LocalModel::load(*folder_, options, {});
+    CHECK(model.ok());
+    Engine& engine = (*model)->engine();
+    std::vector<Answer> answers =
+        run_requests(&engine, mixed_requests(folder_->config.vocab_size), setting.company);
+    return {std::move(answers), engine.num_preemptions()};
+  }
+
+  static ModelFolder* folder_;
+  static std::vector<Answer>* expected_;
+};
+
+ModelFolder* DeterminismTest::folder_ = nullptr;
+std::vector<Answer>* DeterminismTest::expected_ = nullptr;
+
+TEST_P(DeterminismTest, SameBits) {
+  const Run run = DeterminismTest::run(GetParam());
+  ASSERT_EQ(run.answers.size(), expected_->size());
+  for (size_t i = 0; i < run.answers.size(); ++i) {
+    const auto difference = first_difference(run.answers[i], (*expected_)[i]);
+    EXPECT_FALSE(difference.has_value()) << "request " << i << ": " << *difference;
+  }
+  if (GetParam().tiny_cache && GetParam().company == Company::kTogether) {
+    EXPECT_GT(run.num_preemptions, 0) << "the tiny cache was meant to force preemption";
+  }
+}
+
+INSTANTIATE_TEST_SUITE_P(Settings, DeterminismTest,
+                         testing::ValuesIn(is_full() ? all_settings() : pairwise_settings()),
+                         [](const testing::TestParamInfo<Setting>& info) {
+                           return info.param.name();
+                         });
+
+// What stands between the pairwise subset and wishful thinking.
+TEST(DeterminismSettings, PairwiseCoversEveryPair) {
+  const auto pairs_of = [](const std::vector<Setting>& settings) {
+    std::set<std::tuple<int, int32_t, int, int32_t>> pairs;
+    for (const Setting& s : settings) {
+      const int32_t values[] = {s.company == Company::kAlone ? 0 : 1, s.shards, s.chunk, s.threads,
+                                s.tiny_cache ? 1 : 0};
+      for (int a = 0; a < 5; ++a) {
+        for (int b = a + 1; b < 5; ++b) pairs.insert({a, values[a], b, values[b]});
+      }
+    }
+    return pairs;
+  };
+  EXPECT_EQ(pairs_of(pairwise_settings()), pairs_of(all_settings()));
+}
+
+// Requests differ, or the test above would compare 32 times the same.
+TEST_F(DeterminismTest, RequestsAreMixed) {
+  std::set<std::vector<int32_t>> answers;
+  for (const Answer& answer : *expected_) answers.insert(answer.ids);
+  EXPECT_GT(answers.size(), static_cast<size_t>(kNumRequests) * 3 / 4);
+}
+
+}  // namespace
+}  // namespace conclave
