@@ -80,6 +80,7 @@ void LatentCache::write(int32_t layer_idx, std::span<const int32_t> slots,
       static_cast<size_t>(options_.row_cols) * static_cast<size_t>(dtype_bytes(options_.dtype));
   auto* const rows = static_cast<std::byte*>(const_cast<void*>(layer(layer_idx).data));
   for (int32_t i = 0; i < latents.num_rows; ++i) {
+    CHECK(slots[i] >= 0);  // a negative one would divide to page 0
     CHECK(pages_.num_owners(slots[i] / options_.page_tokens) == 1);
     pack_rows(latents.rows(i, 1), options_.dtype, rows + static_cast<size_t>(slots[i]) * row_bytes);
   }
