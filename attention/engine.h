@@ -34,8 +34,8 @@ class Engine {
     int32_t num_ids = 0;          // ids that may be drawn: the tokenizer's size, at most V
   };
 
-  // `config`, `cache` and `walk` outlive the engine. REQUIRES: the walk takes options.step_tokens
-  // rows
+  // `config`, `cache` and `walk` outlive the engine.
+  // REQUIRES: the walk takes options.scheduler.step_tokens rows
   Engine(const ModelConfig* config, LatentCache* cache, LayerWalk* walk, const Options& options);
   ~Engine();
 

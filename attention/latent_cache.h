@@ -6,8 +6,7 @@
 //
 // so in DeepSeek-V3 (R = 512, P = 64, 61 layers, bf16) a token costs 1,152 B * 61 = 70,272 B.
 //
-// Rows live in pages of B tokens. A sequence owns a PageTable, and its token at position `pos` sits
-// in
+// Rows live in pages of B tokens. A sequence owns a PageTable; its token at position `pos` sits in
 //
 //     slot(pos) = table.pages[pos / B] * B + pos % B          the same slot in every layer
 //
@@ -54,8 +53,8 @@ class LatentCache {
   LatentCache& operator=(const LatentCache&) = delete;
 
   // Makes room for `num_tokens` tokens in all. All or nothing: returns RESOURCE_EXHAUSTED and
-  // leaves `table` as it was when there are not enough free pages. REQUIRES: num_tokens >=
-  // table->num_tokens
+  // leaves `table` as it was when there are not enough free pages.
+  // REQUIRES: num_tokens >= table->num_tokens
   absl::Status reserve(PageTable* table, int32_t num_tokens);
 
   // Gives every page back and empties the table. Shared pages stay with their other owners.

@@ -1,8 +1,9 @@
 // The walk of a step's rows through all layers:
 //
 //   h = embedding[id]
-//   per layer:  h += attention(rms_norm(h));   h += ffn(rms_norm(h)),  dense or shared + routed
-//   experts logits = head(rms_norm(h))
+//   per layer:  h += attention(rms_norm(h))
+//               h += ffn(rms_norm(h))             dense, or shared + routed experts
+//   logits = head(rms_norm(h))
 //
 // The legs of an MoE layer are away while its shared expert is computed here. Residuals, norms and
 // the gate are f32. Scratch is taken at creation for `max_tokens` rows. One thread.

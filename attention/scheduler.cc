@@ -49,7 +49,7 @@ std::vector<StepPart> Scheduler::next_step() {
 
 void Scheduler::plan_running(std::vector<StepPart>* parts, int32_t* budget) {
   // Decodes first: they are one token each, and running_ never exceeds the budget. Preemption takes
-  // from the back of the line, so whoever was planned already keeps its pages.
+  // from the back of the line, so a decode that was planned already keeps its pages.
   for (const bool decoding : {true, false}) {
     for (size_t i = 0; i < running_.size(); ++i) {
       Sequence* const sequence = running_[i];
@@ -61,7 +61,8 @@ void Scheduler::plan_running(std::vector<StepPart>* parts, int32_t* budget) {
       *budget -= count;
     }
   }
-  // A later sequence's need may have preempted one that was planned before it.
+  // Prompts have had their room since they were admitted. Should one ever need more, it could
+  // preempt a decode that was planned before it.
   std::erase_if(*parts, [&](const StepPart& part) {
     const bool gone = std::find(running_.begin(), running_.end(), part.sequence) == running_.end();
     if (gone) *budget += part.count;
@@ -93,8 +94,7 @@ void Scheduler::admit(std::vector<StepPart>* parts, int32_t* budget) {
   while (!waiting_.empty() && *budget > 0 &&
          static_cast<int32_t>(running_.size()) < options_.max_running) {
     Sequence* const sequence = waiting_.front();
-    // One id more than it has, or it would be preempted as soon as it decodes. Alone it fits
-    // anyway.
+    // One id more than it has, or it may be preempted as soon as it decodes; alone it fits anyway.
     const int32_t wanted = cache_->pages_for(sequence->num_ids() + 1);
     if (wanted > cache_->num_free_pages() && !running_.empty()) return;
     // Room for all of it now, so that those admitted next see what is really free.

@@ -4,8 +4,7 @@
 //   2. What is left of the budget goes to prompts in order of priority, then arrival, at most
 //      `prefill_chunk` tokens of each.
 //   3. Waiting sequences are admitted in the same order while the cache has free pages for all ids
-//   they
-//      have so far and one more; nobody overtakes one that does not fit yet.
+//      they have so far and one more; nobody overtakes one that does not fit yet.
 //   4. When a running sequence needs a page and none is free, the running sequence of the lowest
 //      priority, the youngest among equals, gives up all of its pages and goes back to the waiting
 //      ones. It is computed again later from its ids: same bits (design C1).

@@ -1,9 +1,9 @@
 // Merges legs of several attention nodes into one run per layer.
 //
-// The batcher never waits for more: when the engine is free it takes everything queued for the layer of
-// the oldest job (up to `max_picks`), oldest first, and runs it. Jobs are checked as they are
-// submitted, so a bad one is answered at once and never reaches a kernel. The queue has a limit; over
-// it a job is refused with RESOURCE_EXHAUSTED (design C4).
+// The batcher never waits for more: when the engine is free it takes everything queued for the
+// layer of the oldest job (up to `max_picks`), oldest first, and runs it. Jobs are checked as they
+// are submitted, so a bad one is answered at once and never reaches a kernel. The queue has a
+// limit; over it a job is refused with RESOURCE_EXHAUSTED (design C4).
 //
 // Not thread-safe: one thread submits and runs. (A server puts its mailbox in front of it.)
 #pragma once

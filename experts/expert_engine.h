@@ -1,13 +1,13 @@
-// Runs rows through experts: for every expert that somebody picked, its rows are gathered, go through
-// one SwiGLU MLP together, and each answer goes back to its pick.
+// Runs rows through experts: for every expert that somebody picked, its rows are gathered, go
+// through one SwiGLU MLP together, and each answer goes back to its pick.
 //
 //   x [M, D] of each job, as rounded for the wire  ->  said [N, D], one row per pick, unweighted
 //
-// A row's answer does not depend on the other rows of the group (kernels/matmul.h), so merging jobs,
-// cutting them or moving experts to other servers changes no bit (design C1).
+// A row's answer does not depend on the other rows of the group (kernels/matmul.h), so merging
+// jobs, cutting them or moving experts to other servers changes no bit (design C1).
 //
-// One thread calls run(). Scratch is taken at creation for `max_group_rows` rows of one expert; larger
-// groups are run in pieces.
+// One thread calls run(). Scratch is taken at creation for `max_group_rows` rows of one expert;
+// larger groups are run in pieces.
 #pragma once
 
 #include <cstdint>

@@ -30,11 +30,11 @@ absl::Status check_shape(const ExpertJob& job, const ModelConfig& config) {
     return absl::InvalidArgumentError("rows are f32 or bf16 in both directions");
   }
   if (job.num_cols != config.hidden_dim) {
-    return absl::InvalidArgumentError(absl::StrFormat("rows have %d columns, the model has %d",
-                                                      job.num_cols, config.hidden_dim));
+    return absl::InvalidArgumentError(
+        absl::StrFormat("rows have %d columns, the model has %d", job.num_cols, config.hidden_dim));
   }
-  const uint64_t row_bytes = static_cast<uint64_t>(job.num_cols) *
-                             static_cast<uint64_t>(dtype_bytes(job.row_type));
+  const uint64_t row_bytes =
+      static_cast<uint64_t>(job.num_cols) * static_cast<uint64_t>(dtype_bytes(job.row_type));
   const auto num_bytes = checked_mul(static_cast<uint64_t>(job.num_rows()), row_bytes);
   if (!num_bytes || *num_bytes != job.rows.size()) {
     return absl::InvalidArgumentError(
@@ -51,16 +51,16 @@ absl::Status check_experts(const ExpertJob& job, const ModelConfig& config,
     for (int32_t p = job.pick_begin[m]; p < job.pick_begin[m + 1]; ++p) {
       const int32_t expert = job.pick_expert[p];
       if (expert < 0 || expert >= config.moe.gate.num_experts) {
-        return absl::InvalidArgumentError(absl::StrFormat(
-            "pick %d names expert %d of %d", p, expert, config.moe.gate.num_experts));
+        return absl::InvalidArgumentError(absl::StrFormat("pick %d names expert %d of %d", p,
+                                                          expert, config.moe.gate.num_experts));
       }
       if (p > job.pick_begin[m] && job.pick_expert[p - 1] >= expert) {
         return absl::InvalidArgumentError(
             absl::StrFormat("the picks of row %d do not ascend at expert %d", m, expert));
       }
       if (weights.find(job.layer_idx, expert) == nullptr) {
-        return absl::NotFoundError(absl::StrFormat("expert %d of layer %d is not held here",
-                                                   expert, job.layer_idx));
+        return absl::NotFoundError(
+            absl::StrFormat("expert %d of layer %d is not held here", expert, job.layer_idx));
       }
     }
   }

@@ -1,4 +1,5 @@
-// One leg as an expert server works on it, and the check that stands between the outside and a kernel.
+// One leg as an expert server works on it, and the check that stands between the outside and a
+// kernel.
 #pragma once
 
 #include <cstddef>
@@ -25,8 +26,8 @@ struct ExpertJob {
   std::span<const std::byte> rows;       // [M, D] packed
   DType reply_type = DType::kBF16;       // f32 or bf16
 
-  // Called once, on the thread that runs the batcher: one row per pick, packed [N, D] of reply_type,
-  // or what was wrong.
+  // Called once, on the thread that runs the batcher: one row per pick, packed [N, D] of
+  // reply_type, or what was wrong.
   std::function<void(absl::StatusOr<std::vector<std::byte>>)> done;
 
   int32_t num_rows() const { return static_cast<int32_t>(pick_begin.size()) - 1; }

@@ -43,8 +43,8 @@ DispatchPlan plan_dispatch(const TopK& top_k, std::span<const ServerId> home, in
   for (int32_t t = 0; t < top_k.num_tokens; ++t) {
     for (const auto& [server, num_picks] : picks_per_server(top_k, home, t)) {
       const auto found = open_leg.find(server);
-      const bool fits = found != open_leg.end() &&
-                        plan.legs[found->second].num_picks() + num_picks <= max_picks;
+      const bool fits =
+          found != open_leg.end() && plan.legs[found->second].num_picks() + num_picks <= max_picks;
       if (!fits) {
         open_leg[server] = plan.legs.size();
         plan.legs.push_back(Leg{.server = server, .pick_begin = {0}});
@@ -55,8 +55,8 @@ DispatchPlan plan_dispatch(const TopK& top_k, std::span<const ServerId> home, in
   return plan;
 }
 
-void combine(const DispatchPlan& plan, const TopK& top_k,
-             std::span<const Rows<const float>> said, Rows<float> out) {
+void combine(const DispatchPlan& plan, const TopK& top_k, std::span<const Rows<const float>> said,
+             Rows<float> out) {
   CHECK(said.size() == plan.legs.size());
   CHECK(out.num_rows == top_k.num_tokens);
   std::vector<const float*> row_of_slot(top_k.expert.size(), nullptr);

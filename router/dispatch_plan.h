@@ -1,5 +1,5 @@
-// Who is asked what: the plan of one layer's dispatch, as a value. Making it, sending it and combining
-// what comes back are separate functions that take it.
+// Who is asked what: the plan of one layer's dispatch, as a value. Making it, sending it and
+// combining what comes back are separate functions that take it.
 //
 // Invariants, held by tests/router/dispatch_plan_test.cc:
 //   - every pick of the TopK is on exactly one leg, and its slot says which pick it is;
@@ -44,7 +44,7 @@ DispatchPlan plan_dispatch(const TopK& top_k, std::span<const ServerId> home,
 // out[t, :] = sum over the picks of token t, in ascending expert id, of weight * said row.
 //
 // `said[i]` is [N, D], leg i's answer in the order of its picks. A token without picks gets zeros.
-void combine(const DispatchPlan& plan, const TopK& top_k,
-             std::span<const Rows<const float>> said, Rows<float> out);
+void combine(const DispatchPlan& plan, const TopK& top_k, std::span<const Rows<const float>> said,
+             Rows<float> out);
 
 }  // namespace conclave

@@ -18,15 +18,15 @@ ExpertLayer::ExpertLayer(const ModelConfig& config, Placement placement, Transpo
       transport_(transport) {}
 
 absl::StatusOr<std::unique_ptr<ExpertLayer>> ExpertLayer::create(
-    const ModelConfig& config, const TrunkWeights& trunk, Placement placement,
-    Transport* transport, Executor* executor, const Options& options) {
+    const ModelConfig& config, const TrunkWeights& trunk, Placement placement, Transport* transport,
+    Executor* executor, const Options& options) {
   std::unique_ptr<ExpertLayer> layer(
       new ExpertLayer(config, std::move(placement), transport, options));
   for (const LayerWeights& weights : trunk.layers) {
     std::unique_ptr<Gate> gate;
     if (weights.is_moe) {
-      ASSIGN_OR_RETURN(
-          gate, Gate::create(config.moe.gate, weights.gate, options.max_tokens, executor));
+      ASSIGN_OR_RETURN(gate,
+                       Gate::create(config.moe.gate, weights.gate, options.max_tokens, executor));
     }
     layer->gates_.push_back(std::move(gate));
   }
@@ -57,8 +57,8 @@ absl::Status ExpertLayer::check_covered(const MoeStep& step) const {
   const std::span<const ServerId> home = placement_.homes(step.layer_idx);
   for (const int32_t expert : step.top_k.expert) {
     if (expert == kNoExpert || home[expert] != kNoServer) continue;
-    return absl::UnavailableError(absl::StrFormat("no server holds expert %d of layer %d", expert,
-                                                  step.layer_idx));
+    return absl::UnavailableError(
+        absl::StrFormat("no server holds expert %d of layer %d", expert, step.layer_idx));
   }
   return absl::OkStatus();
 }
@@ -109,14 +109,13 @@ absl::Status ExpertLayer::unpack_reply(size_t leg_idx, Rows<float> said, MoeStep
   const Leg& leg = step->plan.legs[leg_idx];
   const LegReply& reply = step->replies[leg_idx];
   RETURN_IF_ERROR(reply.status);
-  const size_t num_bytes = static_cast<size_t>(leg.num_picks()) *
-                           static_cast<size_t>(hidden_dim_) *
+  const size_t num_bytes = static_cast<size_t>(leg.num_picks()) * static_cast<size_t>(hidden_dim_) *
                            static_cast<size_t>(dtype_bytes(options_.wire_back));
   if (reply.rows.size() != num_bytes) {
-    return absl::InternalError(absl::StrFormat(
-        "server %d answered %d bytes where %d picks of layer %d need %d",
-        static_cast<int32_t>(leg.server), reply.rows.size(), leg.num_picks(), step->layer_idx,
-        num_bytes));
+    return absl::InternalError(
+        absl::StrFormat("server %d answered %d bytes where %d picks of layer %d need %d",
+                        static_cast<int32_t>(leg.server), reply.rows.size(), leg.num_picks(),
+                        step->layer_idx, num_bytes));
   }
   unpack_rows(reply.rows.data(), options_.wire_back, said);
   for (int32_t p = 0; p < leg.num_picks(); ++p) {

@@ -3,12 +3,12 @@
 //   out[t, :] = sum over the K experts e of token t, ascending, of weight[e] * FFN_e(wire(x[t, :]))
 //
 // begin() sends the legs and returns, so that the caller can compute the shared expert meanwhile;
-// finish() waits and combines. The MoeStep between them is the caller's and may be used again. This is
-// the seam of the two routing places (design §1): this file's ExpertLayer stands where the gate is;
-// a remote one would send the rows to the gateway.
+// finish() waits and combines. The MoeStep between them is the caller's and may be used again. This
+// is the seam of the two routing places (design §1): this file's ExpertLayer stands where the gate
+// is; a remote one would send the rows to the gateway.
 //
-// One thread. Faults of single rows (scores or answers that are not finite) end in MoeStep::faults and
-// leave the other rows alone; a Status means that the whole step has no answer.
+// One thread. Faults of single rows (scores or answers that are not finite) end in MoeStep::faults
+// and leave the other rows alone; a Status means that the whole step has no answer.
 #pragma once
 
 #include <cstdint>
@@ -62,12 +62,9 @@ class ExpertLayer final : public MoeLayer {
   };
 
   // `trunk`, `transport` and `executor` outlive this.
-  static absl::StatusOr<std::unique_ptr<ExpertLayer>> create(const ModelConfig& config,
-                                                             const TrunkWeights& trunk,
-                                                             Placement placement,
-                                                             Transport* transport,
-                                                             Executor* executor,
-                                                             const Options& options);
+  static absl::StatusOr<std::unique_ptr<ExpertLayer>> create(
+      const ModelConfig& config, const TrunkWeights& trunk, Placement placement,
+      Transport* transport, Executor* executor, const Options& options);
 
   absl::Status begin(int32_t layer_idx, Rows<const float> x, MoeStep* step) override;
   absl::Status finish(MoeStep* step, Rows<float> out) override;

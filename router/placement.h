@@ -1,7 +1,7 @@
 // Which servers hold which expert: an immutable, versioned table of layer x expert -> servers.
 //
-// Layers that are dense have no experts and no entries. An expert that nobody holds has an empty list;
-// who plans a dispatch must look. Plain value: copy it, compare it, send it.
+// Layers that are dense have no experts and no entries. An expert that nobody holds has an empty
+// list; who plans a dispatch must look. Plain value: copy it, compare it, send it.
 #pragma once
 
 #include <cstdint>

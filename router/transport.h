@@ -1,9 +1,9 @@
-// How legs travel. One interface, so that the same engine runs with its experts in the same process, in
-// another process or in a simulator.
+// How legs travel. One interface, so that the same engine runs with its experts in the same
+// process, in another process or in a simulator.
 //
 // send() starts a leg and returns; wait() blocks until the given replies are there. Blocking goes
-// through the transport so that it can be the place where virtual time passes or where queued work of
-// this process runs. One thread, the step thread, calls both.
+// through the transport so that it can be the place where virtual time passes or where queued work
+// of this process runs. One thread, the step thread, calls both.
 #pragma once
 
 #include <cstddef>
@@ -17,8 +17,8 @@
 
 namespace conclave {
 
-// A leg as it goes out: M rows and N picks for one server. Views; their memory stays as it is until the
-// reply is done.
+// A leg as it goes out: M rows and N picks for one server. Views; their memory stays as it is until
+// the reply is done.
 struct LegRequest {
   ServerId server{};
   int32_t layer_idx = 0;
@@ -27,8 +27,8 @@ struct LegRequest {
   std::span<const int32_t> pick_begin;   // [M + 1]
   std::span<const int32_t> pick_expert;  // [N]
 
-  DType row_type = DType::kBF16;  // of the rows out
-  int32_t num_cols = 0;           // D
+  DType row_type = DType::kBF16;    // of the rows out
+  int32_t num_cols = 0;             // D
   std::span<const std::byte> rows;  // [M, D] packed
 
   DType reply_type = DType::kBF16;  // of the rows back

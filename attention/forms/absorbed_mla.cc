@@ -1,9 +1,10 @@
 // Multi-head latent attention in the absorbed form, for prompts and generated tokens alike.
 //
-//   kv_a x   ->  [ c | k_r ]      c = rms_norm(c), k_r = rope(k_r): the row that goes into the
-//   cache q x      ->  per head [ q_n | q_r ]      q_r = rope(q_r) q_c      =   q_n UK [R]     UK =
-//   the head's nope rows of kv_b_proj ctx      =   attend([q_c | q_r], cache)  [R] o        =   W_o
-//   concat(UV ctx)          UV = the head's v rows of kv_b_proj
+//   kv_a x  ->  [ c | k_r ]                    c = rms_norm(c), k_r = rope(k_r): the cached row
+//   q x     ->  per head [ q_n | q_r ]         q_r = rope(q_r)
+//   q_c     =   q_n UK                   [R]   UK = the head's nope rows of kv_b_proj
+//   ctx     =   attend([q_c | q_r], cache)  [R]
+//   o       =   W_o concat(UV ctx)             UV = the head's v rows of kv_b_proj
 //
 // UK and UV are row ranges of kv_b_proj as stored: matmul_t() and matmul() read it both ways, so
 // the absorbed form costs no second copy of the weight. What is attended to is always the cached
