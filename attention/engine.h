@@ -1,6 +1,6 @@
 // The attention node's engine: continuous batching of many requests through one model.
 //
-// Each step() decides, does and accounts (style: habit 14): the scheduler names the ids to compute,
+// Each step() decides, does and accounts: the scheduler names the ids to compute,
 // the layer walk computes them, and what comes out is sampled, said to the observers and booked. A
 // request admitted always finishes: with a token that ends it, at its limit, cancelled, or with an
 // error that is its own.

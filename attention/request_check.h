@@ -1,4 +1,4 @@
-// What a request must be to be taken: the one place that says so (design C5).
+// What a request must be to be taken: the one place that says so (contract C5).
 #pragma once
 
 #include <cstdint>

@@ -7,7 +7,7 @@
 //      they have so far and one more; nobody overtakes one that does not fit yet.
 //   4. When a running sequence needs a page and none is free, the running sequence of the lowest
 //      priority, the youngest among equals, gives up all of its pages and goes back to the waiting
-//      ones. It is computed again later from its ids: same bits (design C1).
+//      ones. It is computed again later from its ids: same bits (contract C1).
 //
 // Changes page tables and the two lists, touches no tensor. Not thread-safe. A sequence alone
 // always fits: the engine admits none whose whole length exceeds the cache.

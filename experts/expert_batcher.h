@@ -3,7 +3,7 @@
 // The batcher never waits for more: when the engine is free it takes everything queued for the
 // layer of the oldest job (up to `max_picks`), oldest first, and runs it. Jobs are checked as they
 // are submitted, so a bad one is answered at once and never reaches a kernel. The queue has a
-// limit; over it a job is refused with RESOURCE_EXHAUSTED (design C4).
+// limit; over it a job is refused with RESOURCE_EXHAUSTED (contract C4).
 //
 // Not thread-safe: one thread submits and runs. (A server puts its mailbox in front of it.)
 #pragma once

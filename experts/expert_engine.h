@@ -4,7 +4,7 @@
 //   x [M, D] of each job, as rounded for the wire  ->  said [N, D], one row per pick, unweighted
 //
 // A row's answer does not depend on the other rows of the group (kernels/matmul.h), so merging
-// jobs, cutting them or moving experts to other servers changes no bit (design C1).
+// jobs, cutting them or moving experts to other servers changes no bit (contract C1).
 //
 // One thread calls run(). Scratch is taken at creation for `max_group_rows` rows of one expert;
 // larger groups are run in pieces.

@@ -9,7 +9,7 @@
 //
 // One output element is one chain of fused multiply-adds in a fixed order that depends on K (or N)
 // and the instruction class alone: not on T, not on tiles, not on threads. Row t of a product of
-// many rows has the same bits as that row alone (design C1).
+// many rows has the same bits as that row alone (contract C1).
 //
 // Bound by reading w once while T is small. Thread-safe: no state. T = 0 is fine.
 #pragma once

@@ -1,4 +1,4 @@
-// Rotary position embedding, with YaRN's frequencies. Source: spec/mla.md §3 and §4.
+// Rotary position embedding, with YaRN's frequencies. Source: docs/models.md, arXiv 2309.00071.
 //
 //   pair j of a vector at position p turns by  p * frequency[j],   j = 0 .. P/2 - 1
 //

@@ -6,7 +6,7 @@
 //     to_f32(code) * scale[(first_row + n) / block_rows, k / block_cols]       rounded once to f32
 //
 // Blocks need not divide the shape; the last ones are smaller. `first_row` keeps the grid right for
-// row ranges (one head of kv_b_proj, one expert of a fused tensor). Source: spec/fp8.md §3.
+// row ranges (one head of kv_b_proj, one expert of a fused tensor). Source: docs/models.md.
 #pragma once
 
 #include <cstdint>

@@ -33,7 +33,7 @@ struct DispatchPlan {
   std::vector<Leg> legs;
 };
 
-// Legs are cut here because the way back is up to K times wider than the way out (design §5).
+// Legs are cut here because the way back is up to K times wider than the way out.
 inline constexpr int32_t kMaxPicksPerLeg = 1024;
 
 // `home` [E] names one server per expert. Picks of kNoExpert are on no leg.

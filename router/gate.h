@@ -1,8 +1,8 @@
-// The gate: which experts a token asks, and how much each answer weighs. Source: spec/moe.md §2.
+// The gate: which experts a token asks, and how much each answer weighs. Source: docs/models.md.
 //
 //   x f32 [T, D]  ->  TopK: K picks a token
 //
-// A gate reads the f32 row (design C1), scores every expert in f32 and breaks ties to the lower
+// A gate reads the f32 row (contract C1), scores every expert in f32 and breaks ties to the lower
 // index, for groups and for experts. A token's picks are in ascending expert id. A row whose scores
 // are not finite picks nothing: its experts are kNoExpert, and num_faulty says how many such rows
 // there are.

@@ -4,7 +4,7 @@
 //
 // begin() sends the legs and returns, so that the caller can compute the shared expert meanwhile;
 // finish() waits and combines. The MoeStep between them is the caller's and may be used again. This
-// is the seam of the two routing places (design §1): this file's ExpertLayer stands where the gate
+// is the seam of the two routing places: this file's ExpertLayer stands where the gate
 // is; a remote one would send the rows to the gateway.
 //
 // One thread. Faults of single rows (scores or answers that are not finite) end in MoeStep::faults

@@ -8,7 +8,7 @@
 //
 // UK and UV are row ranges of kv_b_proj as stored: matmul_t() and matmul() read it both ways, so
 // the absorbed form costs no second copy of the weight. What is attended to is always the cached
-// row, as rounded, also within a chunk (design C1). Source: spec/mla.md §2.
+// row, as rounded, also within a chunk (contract C1). Source: docs/models.md, arXiv 2405.04434.
 
 #include <algorithm>
 

@@ -7,7 +7,7 @@
 //
 // Immutable after open(), so thread-safe. Views stay valid while the Checkpoint lives, so it
 // outlives all weights that were loaded from it. The files must not be edited in place meanwhile.
-// Source: spec/checkpoint.md §1.
+// Source: docs/models.md.
 #pragma once
 
 #include <cstdint>

@@ -6,7 +6,7 @@
 // A pure function of bytes that others wrote. What it hands out is sound: every dtype is known,
 // every shape has as many bytes as its offsets say, and the tensors fill the data without gap or
 // overlap to the last byte of the file. Memory stays in proportion to the header. Source:
-// spec/checkpoint.md §1.
+// docs/models.md.
 #pragma once
 
 #include <cstddef>

@@ -1,4 +1,4 @@
-// model.safetensors.index.json: which shard holds which tensor. Source: spec/checkpoint.md §1.
+// model.safetensors.index.json: which shard holds which tensor. Source: docs/models.md.
 #pragma once
 
 #include <string>

@@ -1,5 +1,5 @@
 // The mixture of experts of a config.json: sizes, which layers, and the gate. Source:
-// spec/checkpoint.md §7 and spec/moe.md §2.
+// docs/models.md.
 #pragma once
 
 #include <cstdint>

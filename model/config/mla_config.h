@@ -1,4 +1,4 @@
-// The fields of multi-head latent attention. Source: spec/checkpoint.md §2 and §7, spec/mla.md.
+// The fields of multi-head latent attention. Source: docs/models.md.
 #pragma once
 
 #include "absl/status/status.h"

@@ -14,7 +14,7 @@
 
 namespace conclave {
 
-// Multi-head latent attention. Source: spec/mla.md.
+// Multi-head latent attention. Source: docs/models.md.
 struct MlaConfig {
   int32_t num_heads = 0;         // H
   int32_t q_lora_rank = 0;       // 0: plain queries, no low-rank pair
@@ -36,7 +36,7 @@ enum class GateMethod {
   kSigmoidNoAuxTc,             // V3: sigmoid, choice by score + bias, groups by their two best
 };
 
-// How a token's experts are chosen and weighed. Source: spec/moe.md §2.
+// How a token's experts are chosen and weighed. Source: docs/models.md.
 struct GateConfig {
   GateMethod method = GateMethod::kSoftmaxGreedy;
   int32_t num_experts = 0;        // E

@@ -1,4 +1,4 @@
-// quantization_config of fp8 checkpoints. Source: spec/checkpoint.md §3.4.
+// quantization_config of fp8 checkpoints. Source: docs/models.md.
 #pragma once
 
 #include "absl/status/status.h"

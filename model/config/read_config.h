@@ -2,8 +2,7 @@
 //
 // Errors name the file and the field: INVALID_ARGUMENT for what is wrong or out of range,
 // UNIMPLEMENTED for a family, gate, rope type, activation or quantisation that this build does not
-// know, NOT_FOUND for a missing file. Nothing is guessed; spec/checkpoint.md §7 has the defaults
-// that the published classes have.
+// know, NOT_FOUND for a missing file. Nothing is guessed.
 #pragma once
 
 #include <optional>

@@ -1,4 +1,4 @@
-// Rotary embedding in its published spellings. Source: spec/mla.md §3 and §4.
+// Rotary embedding in its published spellings. Source: docs/models.md, arXiv 2309.00071.
 //
 //     "rope_theta": 1e4, "rope_scaling": null | {"type" or "rope_type": "yarn", ...}
 //     "rope_parameters": {"rope_type": "default" | "yarn", "rope_theta": 1e4, ...}

@@ -11,7 +11,7 @@
 // Logprobs are of the raw logits, before all of this: ln softmax, over the ids below `num_ids`.
 //
 // The draw uses a counter-based generator keyed by (seed, position), position being the drawn id's
-// place in the sequence, so a resumed or repeated request draws the same numbers (design C1). A
+// place in the sequence, so a resumed or repeated request draws the same numbers (contract C1). A
 // pure function of its arguments; scratch memory is the Sampler's, so one Sampler serves one
 // thread.
 //

@@ -1,5 +1,5 @@
 // The alphabet of byte-level BPE: every byte has a printable character, its *unit*, and the pieces
-// in tokenizer.json are spelt in units. Source: spec/tokenizer.md §1.
+// in tokenizer.json are spelt in units. Source: docs/models.md.
 //
 //   33-126, 161-172, 174-255   the code point of the same number
 //   the other 68, in order     U+0100, U+0101, ...    (space is U+0120, newline is U+010A)

@@ -1,5 +1,5 @@
 // Text to token ids and back, from an unmodified tokenizer.json: byte-level BPE as Hugging Face's
-// `tokenizers` computes it. Source: spec/tokenizer.md §1 to §3.
+// `tokenizers` computes it. Source: docs/models.md.
 //
 // encode() takes any bytes: text that is not UTF-8 is INVALID_ARGUMENT naming the offset. Its time
 // is linear in the text (times a logarithm), also when the text is one word. Immutable after load,

@@ -1,5 +1,4 @@
-// The routed experts of a checkpoint, in both layouts that exist. Source: spec/checkpoint.md §2.2
-// and §3.6.
+// The routed experts of a checkpoint, in both layouts that exist. Source: docs/models.md.
 //
 //     mlp.experts.<e>.{gate,up}_proj.weight  [F, D]      mlp.experts.<e>.down_proj.weight  [D, F]
 //     mlp.experts.gate_up_proj [E, 2F, D], gate rows first; mlp.experts.down_proj [E, D, F]

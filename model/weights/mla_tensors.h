@@ -1,4 +1,4 @@
-// The tensors of multi-head latent attention. Source: spec/checkpoint.md §2.1.
+// The tensors of multi-head latent attention. Source: docs/models.md.
 #pragma once
 
 #include <string>

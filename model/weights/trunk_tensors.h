@@ -1,5 +1,4 @@
-// What an attention node needs of a checkpoint, by name and shape. Source: spec/checkpoint.md §2,
-// §3.
+// What an attention node needs of a checkpoint, by name and shape. Source: docs/models.md.
 #pragma once
 
 #include <string>

@@ -1,5 +1,4 @@
-// DeepSeek-V2, V2-Lite, V2.5, Coder-V2: latent attention, softmax gate. Source: spec/checkpoint.md
-// §2, §7 and spec/moe.md §2.1.
+// DeepSeek-V2, V2-Lite, V2.5, Coder-V2: latent attention, softmax gate. Source: docs/models.md.
 #include "common/status_macros.h"
 #include "model/config/decoder_config.h"
 #include "model/config/family.h"

@@ -1,5 +1,5 @@
 // DeepSeek-V3, R1, V3.1, Moonlight and Kimi-K2: latent attention, sigmoid gate with a balancing
-// bias. Source: spec/checkpoint.md §3, §4, §7 and spec/moe.md §2.2.
+// bias. Source: docs/models.md.
 #include "common/status_macros.h"
 #include "model/config/decoder_config.h"
 #include "model/config/family.h"

@@ -1,4 +1,4 @@
-// The config.json of published checkpoints, with the values of spec/checkpoint.md §8.
+// The config.json of published checkpoints, as the makers published them.
 #pragma once
 
 #include <string>

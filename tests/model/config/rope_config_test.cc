@@ -1,4 +1,4 @@
-// YaRN's two factors by the rules of spec/mla.md §4: what cos and sin are multiplied by, and m * m
+// YaRN's two factors by the rules of docs/models.md: what cos and sin are multiplied by, and m * m
 // in the softmax scale.
 
 #include "model/config/rope_config.h"
