@@ -1,6 +1,7 @@
 #include "model/checkpoint/safetensors_writer.h"
 
 #include <fcntl.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -95,8 +96,22 @@ absl::Status write_file(int fd, const std::vector<const TensorToWrite*>& order,
 
 }  // namespace
 
+absl::Status check_can_write(const std::string& path) {
+  if (path.empty()) return absl::InvalidArgumentError("the name of the file to write is empty");
+  struct stat found = {};
+  if (::lstat(path.c_str(), &found) == 0 && !S_ISREG(found.st_mode)) {
+    return absl::FailedPreconditionError(
+        absl::StrCat("writing ", path, ": it is there and is not a regular file"));
+  }
+  const size_t slash = path.rfind('/');
+  const std::string folder = slash == std::string::npos ? "." : path.substr(0, slash + 1);
+  if (::access(folder.c_str(), W_OK | X_OK) == 0) return absl::OkStatus();
+  return absl::UnavailableError(absl::StrCat("writing ", path, ": ", std::strerror(errno)));
+}
+
 absl::Status write_safetensors(const std::string& path, std::span<const TensorToWrite> tensors) {
   RETURN_IF_ERROR(check_shapes(tensors));
+  RETURN_IF_ERROR(check_can_write(path));
   std::vector<const TensorToWrite*> order;
   for (const TensorToWrite& tensor : tensors) order.push_back(&tensor);
   // Wide elements first, so that every tensor lies aligned.

@@ -10,6 +10,7 @@
 #include "common/status_macros.h"
 #include "common/thread_pool.h"
 #include "kernels/instruction_class.h"
+#include "services/conclave/prompt.h"
 
 namespace conclave {
 namespace {
@@ -17,8 +18,8 @@ namespace {
 constexpr int32_t kMaxThreads = 1024;
 constexpr int32_t kMaxChunk = 65536;
 
-absl::StatusOr<std::pair<int32_t, float>> parse_bias(const std::string& text) {
-  const std::vector<std::string> parts = absl::StrSplit(text, ':');
+absl::StatusOr<std::pair<int32_t, float>> parse_bias(absl::string_view text) {
+  const std::vector<absl::string_view> parts = absl::StrSplit(text, ':');
   std::pair<int32_t, float> bias;
   if (parts.size() != 2 || !absl::SimpleAtoi(parts[0], &bias.first) ||
       !absl::SimpleAtof(parts[1], &bias.second)) {
@@ -28,12 +29,43 @@ absl::StatusOr<std::pair<int32_t, float>> parse_bias(const std::string& text) {
   return bias;
 }
 
-uint64_t random_seed() {
-  std::random_device device;
-  return (uint64_t{device()} << 32) | device();
+absl::StatusOr<uint64_t> seed_or_random(const std::optional<std::string>& text) {
+  uint64_t seed = 0;
+  if (!text) {
+    std::random_device device;
+    seed = (uint64_t{device()} << 32) | device();
+  } else if (!absl::SimpleAtoi(*text, &seed)) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("--seed takes a whole number of 64 bits, not \"", *text, "\""));
+  }
+  return seed;
+}
+
+absl::Status append_biases(const std::vector<std::string>& lists, SamplingParams* params) {
+  for (const std::string& list : lists) {
+    for (const absl::string_view text : absl::StrSplit(list, ',')) {
+      ASSIGN_OR_RETURN(const auto bias, parse_bias(text));
+      params->logit_bias.push_back(bias);
+    }
+  }
+  return absl::OkStatus();
+}
+
+absl::Status append_stop_ids(const std::vector<std::string>& lists, SamplingParams* params) {
+  for (const std::string& list : lists) {
+    ASSIGN_OR_RETURN(const std::vector<int32_t> ids, parse_ids(list, "--stop-ids"));
+    params->stop_ids.insert(params->stop_ids.end(), ids.begin(), ids.end());
+  }
+  return absl::OkStatus();
 }
 
 }  // namespace
+
+void add_model_option(CLI::App* app, const std::string& name, std::string* dir) {
+  const CLI::Validator not_empty(
+      [](const std::string& text) { return text.empty() ? "is an empty name" : ""; }, "");
+  app->add_option(name, *dir, "Folder of the model")->required()->check(not_empty);
+}
 
 void RuntimeFlags::add_to(CLI::App* app) {
   const CLI::IsMember row_types({"f32", "bf16"});
@@ -81,7 +113,8 @@ absl::StatusOr<LocalModel::Options> RuntimeFlags::resolve(const ModelConfig& con
       .wire = *parse_dtype(wire),
       .cache = *parse_dtype(cache_dtype),
       .expert_shards = expert_shards,
-      .prefill_chunk = prefill_chunk,
+      // No step is longer than the request, and memory is taken for the longest step.
+      .prefill_chunk = std::min(prefill_chunk, std::max(request_tokens, 1)),
       .threads = threads == 0 ? num_usable_cores() : threads,
       .max_running = 1,
       .cache_tokens = cache_tokens == 0 ? request_tokens : cache_tokens,
@@ -102,10 +135,11 @@ void SamplingFlags::add_to(CLI::App* app) {
   app->add_option("--frequency-penalty", frequency_penalty,
                   "Subtracted per occurrence from generated ids")
       ->capture_default_str();
-  app->add_option("--logit-bias", logit_bias, "ID:VALUE added to a logit; repeatable")
-      ->delimiter(',');
+  app->add_option("--logit-bias", logit_bias, "ID:VALUE,... added to logits; repeatable")
+      ->allow_extra_args(false);
   app->add_option("--seed", seed, "Seed of the draws; default: random, printed");
-  app->add_option("--stop-ids", stop_ids, "Further ids that end the text")->delimiter(',');
+  app->add_option("--stop-ids", stop_ids, "Further ids that end the text, comma-separated")
+      ->allow_extra_args(false);
   app->add_flag("--ignore-eos", ignore_eos, "The model's end ids do not end the text");
   app->add_option("--min-tokens", min_tokens, "Ids to generate before a stop id may be drawn")
       ->capture_default_str();
@@ -113,11 +147,13 @@ void SamplingFlags::add_to(CLI::App* app) {
   app->add_option("--logprobs", logprobs,
                   "Print ln-probabilities to stderr: 0 of the drawn id, n also of the n best")
       ->check(CLI::Range(0, 20));
-  app->add_flag("--prompt-logprobs", prompt_logprobs, "Print the same for the prompt's ids");
+  app->add_flag("--prompt-logprobs", prompt_logprobs, "Print the same for the prompt's ids")
+      ->needs("--logprobs");
 }
 
 absl::StatusOr<SamplingParams> SamplingFlags::resolve(const GenerationConfig& defaults) const {
   const bool samples = defaults.do_sample.value_or(false);
+  ASSIGN_OR_RETURN(const uint64_t chosen_seed, seed_or_random(seed));
   SamplingParams params{
       .temperature = temperature.value_or(samples ? defaults.temperature.value_or(1.f) : 0.f),
       .top_k = top_k.value_or(defaults.top_k.value_or(0)),
@@ -126,17 +162,14 @@ absl::StatusOr<SamplingParams> SamplingFlags::resolve(const GenerationConfig& de
       .repetition_penalty = repetition_penalty.value_or(defaults.repetition_penalty.value_or(1.f)),
       .presence_penalty = presence_penalty,
       .frequency_penalty = frequency_penalty,
-      .seed = seed ? *seed : random_seed(),
-      .stop_ids = stop_ids,
+      .seed = chosen_seed,
       .min_tokens = min_tokens,
       .max_tokens = max_tokens,
       .num_logprobs = logprobs,
       .prompt_logprobs = prompt_logprobs,
   };
-  for (const std::string& text : logit_bias) {
-    ASSIGN_OR_RETURN(const auto bias, parse_bias(text));
-    params.logit_bias.push_back(bias);
-  }
+  RETURN_IF_ERROR(append_biases(logit_bias, &params));
+  RETURN_IF_ERROR(append_stop_ids(stop_ids, &params));
   if (!ignore_eos) {
     params.stop_ids.insert(params.stop_ids.end(), defaults.end_ids.begin(), defaults.end_ids.end());
   }

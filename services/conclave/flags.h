@@ -15,9 +15,11 @@
 
 namespace conclave {
 
+// --model, or DIR where it stands alone.
+void add_model_option(CLI::App* app, const std::string& name, std::string* dir);
+
 // --wire, --cache-dtype, --expert-shards, --prefill-chunk, --threads, --cache-tokens,
-// --instructions,
-// --overcommit.
+// --instructions, --overcommit.
 struct RuntimeFlags {
   std::string wire = "bf16";
   std::string cache_dtype = "bf16";
@@ -47,8 +49,8 @@ struct SamplingFlags {
   float presence_penalty = 0.f;
   float frequency_penalty = 0.f;
   std::vector<std::string> logit_bias;  // ID:VALUE
-  std::optional<uint64_t> seed;         // absent: a random one, printed
-  std::vector<int32_t> stop_ids;
+  std::optional<std::string> seed;      // absent: a random one, printed
+  std::vector<std::string> stop_ids;    // lists of ids
   bool ignore_eos = false;
   int32_t min_tokens = 0;
   int32_t max_tokens = 128;

@@ -68,8 +68,8 @@ absl::Status generate(const GenerateFlags& flags) {
   RETURN_IF_ERROR(engine.submit(std::move(request)));
   while (!printer.finished()) CHECK(engine.step());
   RETURN_IF_ERROR(printer.status());
-  std::fprintf(stderr, "%s\n", printer.statistics(num_prompt, seed).c_str());
   if (std::ferror(stdout) != 0) return absl::DataLossError("stdout could not be written");
+  std::fprintf(stderr, "%s\n", printer.statistics(num_prompt, seed).c_str());
   return absl::OkStatus();
 }
 
@@ -78,7 +78,7 @@ absl::Status generate(const GenerateFlags& flags) {
 Command add_generate(CLI::App* parent) {
   auto flags = std::make_shared<GenerateFlags>();
   CLI::App* const app = parent->add_subcommand("generate", "Go on from a prompt");
-  app->add_option("--model", flags->model, "Folder of the model")->required();
+  add_model_option(app, "--model", &flags->model);
   flags->prompt.add_to(app, /*allow_file=*/true);
   flags->runtime.add_to(app);
   flags->sampling.add_to(app);

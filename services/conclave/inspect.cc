@@ -10,6 +10,7 @@
 #include "common/status_macros.h"
 #include "kernels/instruction_class.h"
 #include "services/conclave/commands.h"
+#include "services/conclave/flags.h"
 #include "services/local/model_folder.h"
 
 namespace conclave {
@@ -119,7 +120,7 @@ Command add_inspect(CLI::App* parent) {
   auto dir = std::make_shared<std::string>();
   CLI::App* const app =
       parent->add_subcommand("inspect", "Say what a model folder holds and what fits here");
-  app->add_option("DIR", *dir, "Folder of the model")->required();
+  add_model_option(app, "DIR", dir.get());
   return {app, [dir] { return inspect(*dir); }};
 }
 

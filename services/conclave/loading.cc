@@ -6,13 +6,14 @@
 #include <string>
 
 #include "common/host_memory.h"
+#include "services/conclave/message.h"
 
 namespace conclave {
 
 LocalModel::Listener loading_on_stderr() {
   LocalModel::Listener listener;
   listener.say = [](std::string_view text) {
-    std::fprintf(stderr, "%s\n", std::string(text).c_str());
+    std::fprintf(stderr, "%s\n", one_line(text).c_str());
   };
   const bool terminal = isatty(STDERR_FILENO) == 1;
   listener.progress = [terminal](std::string_view part, uint64_t done, uint64_t total) {

@@ -61,6 +61,7 @@ absl::StatusOr<Request> make_request(const LogitsFlags& flags, std::vector<int32
 }
 
 absl::Status write_logits(const LogitsFlags& flags) {
+  RETURN_IF_ERROR(check_can_write(flags.out));
   ASSIGN_OR_RETURN(const ModelFolder folder, read_model_folder(flags.model));
   ASSIGN_OR_RETURN(std::vector<int32_t> ids, prompt_ids(flags.prompt, folder));
   const int64_t num_ids = static_cast<int64_t>(ids.size());
@@ -96,7 +97,7 @@ Command add_logits(CLI::App* parent) {
   auto flags = std::make_shared<LogitsFlags>();
   CLI::App* const app =
       parent->add_subcommand("logits", "Write the raw logits of every position of a text");
-  app->add_option("--model", flags->model, "Folder of the model")->required();
+  add_model_option(app, "--model", &flags->model);
   flags->prompt.add_to(app, /*allow_file=*/true);
   flags->runtime.add_to(app);
   app->add_option("--out", flags->out, "File to write: safetensors with `logits` f32 [T, V]")

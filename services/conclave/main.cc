@@ -2,16 +2,38 @@
 
 #include <cstdio>
 #include <exception>
+#include <iostream>
 #include <string>
 #include <vector>
 
 #include "services/conclave/commands.h"
+#include "services/conclave/message.h"
 
 namespace conclave {
 namespace {
 
 constexpr int kExitFailure = 1;  // the command ran and failed
-constexpr int kExitUsage = 2;    // the flags make no sense
+constexpr int kExitUsage = 2;    // the command line cannot be read
+
+int fail(int exit_code, const std::string& message) {
+  std::fprintf(stderr, "conclave: %s\n", one_line(message).c_str());
+  return exit_code;
+}
+
+// --help and --version are errors to CLI11, and print on std::cout.
+int finish_parse(const CLI::App& app, const CLI::ParseError& error) {
+  if (error.get_exit_code() == 0) {
+    app.exit(error);
+    if (std::cout.flush().good()) return 0;
+    return fail(kExitFailure, "DATA_LOSS: stdout could not be written");
+  }
+  std::string message = error.what();
+  if (app.get_subcommands().empty()) {
+    const std::vector<std::string> unknown = app.remaining();
+    message = unknown.empty() ? "a command is missing" : "there is no command " + unknown.front();
+  }
+  return fail(kExitUsage, message + " (see --help)");
+}
 
 int run(int argc, char** argv) {
   CLI::App app{"Serves DeepSeek-family mixture-of-experts models."};
@@ -23,17 +45,14 @@ int run(int argc, char** argv) {
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& error) {
-    if (error.get_exit_code() == 0) return app.exit(error);  // --help, --version
-    std::fprintf(stderr, "conclave: %s (see --help)\n", error.what());
-    return kExitUsage;
+    return finish_parse(app, error);
   }
   for (const Command& command : commands) {
     if (!command.app->parsed()) continue;
     const absl::Status status = command.run();
     if (status.ok()) return 0;
-    std::fprintf(stderr, "conclave: %s: %s\n", absl::StatusCodeToString(status.code()).c_str(),
-                 std::string(status.message()).c_str());
-    return kExitFailure;
+    return fail(kExitFailure,
+                absl::StatusCodeToString(status.code()) + ": " + std::string(status.message()));
   }
   return kExitUsage;
 }
@@ -45,7 +64,6 @@ int main(int argc, char** argv) {
   try {
     return conclave::run(argc, argv);
   } catch (const std::exception& error) {  // memory that could not be had, in a library or in ours
-    std::fprintf(stderr, "conclave: %s\n", error.what());
-    return 1;
+    return conclave::fail(conclave::kExitFailure, error.what());
   }
 }

@@ -15,6 +15,9 @@
 namespace conclave {
 namespace {
 
+// Far beyond every context; without a limit, a device as a file takes all memory there is.
+constexpr size_t kMaxTextBytes = size_t{64} << 20;
+
 // A prompt is text that a person or a program wrote; a NUL in it is a binary file by mistake.
 absl::Status check_text(std::string_view text, std::string_view source) {
   if (text.empty()) {
@@ -77,6 +80,10 @@ absl::StatusOr<std::string> read_text_file(const std::string& path) {
   char block[65536];
   while (const size_t count = std::fread(block, 1, sizeof(block), file)) {
     text.append(block, count);
+    if (text.size() > kMaxTextBytes) {
+      return absl::ResourceExhaustedError(
+          absl::StrCat(path, ": more than ", kMaxTextBytes >> 20, " MiB of text"));
+    }
   }
   if (std::ferror(file) != 0) {
     return absl::UnavailableError(absl::StrCat(path, ": ", std::strerror(errno)));

@@ -22,7 +22,7 @@ absl::StatusOr<std::vector<int32_t>> prompt_ids(const PromptFlags& flags,
 absl::StatusOr<std::vector<int32_t>> parse_ids(std::string_view text, std::string_view flag);
 std::string join_ids(std::span<const int32_t> ids);
 
-// "-" is stdin.
+// "-" is stdin. RESOURCE_EXHAUSTED above 64 MiB.
 absl::StatusOr<std::string> read_text_file(const std::string& path);
 
 }  // namespace conclave

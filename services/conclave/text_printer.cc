@@ -68,6 +68,7 @@ void TextPrinter::print(const std::string& text) {
   if (options_.print_ids || text.empty()) return;
   std::fwrite(text.data(), 1, text.size(), stdout);
   std::fflush(stdout);
+  if (std::ferror(stdout) != 0) options_.cancel();  // nobody will read the rest
 }
 
 const char* TextPrinter::reason() const {

@@ -22,7 +22,7 @@ class TextPrinter final : public RequestObserver {
   struct Options {
     bool print_ids = false;  // ids at the end instead of text as it comes
     std::vector<std::string> stops;
-    std::function<void()> cancel;  // called once when a stop string was found
+    std::function<void()> cancel;  // called when a stop string was found or stdout fails
   };
 
   // `folder` and `clock` outlive the printer. REQUIRES: text or stops need folder.tokenizer

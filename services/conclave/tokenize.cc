@@ -2,7 +2,9 @@
 
 #include <cstdio>
 #include <memory>
+#include <span>
 
+#include "absl/strings/str_cat.h"
 #include "common/status_macros.h"
 #include "services/conclave/commands.h"
 #include "services/conclave/prompt.h"
@@ -18,20 +20,37 @@ struct TokenizeFlags {
   bool no_bos = false;
 };
 
+// An id without a token would be nothing in the text, and nobody would know.
+absl::Status check_known(std::span<const int32_t> ids, int32_t num_ids) {
+  for (size_t i = 0; i < ids.size(); ++i) {
+    if (ids[i] >= 0 && ids[i] < num_ids) continue;
+    return absl::InvalidArgumentError(
+        absl::StrCat("id ", ids[i], " at --decode[", i, "] is not in [0, ", num_ids, ")"));
+  }
+  return absl::OkStatus();
+}
+
+absl::StatusOr<std::string> text_as_ids(const Tokenizer& tokenizer, const TokenizeFlags& flags) {
+  std::string text = flags.text.value_or("");
+  if (flags.file) {
+    ASSIGN_OR_RETURN(text, read_text_file(*flags.file));
+  }
+  const absl::StatusOr<std::vector<int32_t>> ids =
+      tokenizer.encode(text, {.add_bos = !flags.no_bos});
+  if (ids.ok()) return join_ids(*ids);
+  return absl::Status(ids.status().code(), absl::StrCat(ids.status().message(), " (",
+                                                        flags.file.value_or("--text"), ")"));
+}
+
 absl::Status tokenize(const TokenizeFlags& flags) {
   ASSIGN_OR_RETURN(const std::unique_ptr<Tokenizer> tokenizer, Tokenizer::load(flags.model));
   std::string line;
   if (flags.decode) {
     ASSIGN_OR_RETURN(const std::vector<int32_t> ids, parse_ids(*flags.decode, "--decode"));
+    RETURN_IF_ERROR(check_known(ids, tokenizer->size()));
     line = tokenizer->decode(ids, /*skip_special=*/false);
   } else {
-    std::string text = flags.text.value_or("");
-    if (flags.file) {
-      ASSIGN_OR_RETURN(text, read_text_file(*flags.file));
-    }
-    ASSIGN_OR_RETURN(const std::vector<int32_t> ids,
-                     tokenizer->encode(text, {.add_bos = !flags.no_bos}));
-    line = join_ids(ids);
+    ASSIGN_OR_RETURN(line, text_as_ids(*tokenizer, flags));
   }
   line.push_back('\n');
   std::fwrite(line.data(), 1, line.size(), stdout);
@@ -44,7 +63,7 @@ absl::Status tokenize(const TokenizeFlags& flags) {
 Command add_tokenize(CLI::App* parent) {
   auto flags = std::make_shared<TokenizeFlags>();
   CLI::App* const app = parent->add_subcommand("tokenize", "Turn text into ids, or ids into text");
-  app->add_option("--model", flags->model, "Folder of the model")->required();
+  add_model_option(app, "--model", &flags->model);
   CLI::Option_group* const group = app->add_option_group("input");
   group->add_option("--text", flags->text, "Text to encode");
   group->add_option("--file", flags->file, "File to encode; - is stdin");

@@ -23,7 +23,7 @@ LatentCache::Options cache_options(const ModelConfig& config, const LocalModel::
           .dtype = options.cache};
 }
 
-// Said before loading, whatever the answer is.
+// Said before loading, or refused with the same words.
 absl::Status check_memory(const ModelFolder& folder, const LocalModel::Options& options,
                           const LocalModel::Listener& listener) {
   const uint64_t needed = bytes_needed(folder, options);
@@ -32,9 +32,12 @@ absl::Status check_memory(const ModelFolder& folder, const LocalModel::Options& 
   const std::string facts =
       absl::StrFormat("%s needs %s for weights and cache, %s of memory is available", folder.dir,
                       format_bytes(needed), format_bytes(available));
+  if (!fits && !options.overcommit) {
+    return absl::ResourceExhaustedError(facts +
+                                        ": it does not fit; --overcommit loads it all the same");
+  }
   listener.say(facts + (fits ? ": it fits" : ": it does not fit"));
-  if (fits || options.overcommit) return absl::OkStatus();
-  return absl::ResourceExhaustedError(facts + "; --overcommit loads it all the same");
+  return absl::OkStatus();
 }
 
 }  // namespace
