@@ -44,6 +44,19 @@ void touch(const std::byte* begin, const std::byte* end) {
   if (begin < end) static_cast<void>(*static_cast<const volatile std::byte*>(end - 1));
 }
 
+// Populates [begin, end), at most a chunk of `range`.
+absl::Status populate(const Checkpoint& checkpoint, const MappedRange& range,
+                      const std::byte* begin, const std::byte* end) {
+  const int error = advise(pages_of(begin, end), MADV_POPULATE_READ);
+  if (error == EFAULT || error == EHWPOISON || error == EIO) {
+    return absl::DataLossError(absl::StrCat(checkpoint.where(*range.tensor),
+                                            " cannot be read: the file was cut or damaged (",
+                                            std::strerror(error), ")"));
+  }
+  if (error != 0) touch(begin, end);
+  return absl::OkStatus();
+}
+
 absl::Status page_in_range(const Checkpoint& checkpoint, const MappedRange& range,
                            LoadMeter* meter) {
   const std::byte* const end = range.data + range.num_bytes;
@@ -51,20 +64,18 @@ absl::Status page_in_range(const Checkpoint& checkpoint, const MappedRange& rang
     const std::byte* const next = at + std::min<uint64_t>(kChunkBytes, end - at);
     const std::byte* const ahead = next + std::min<uint64_t>(kChunkBytes, end - next);
     if (next < ahead) advise(pages_of(next, ahead), MADV_WILLNEED);  // a hint; may fail
-    const int error = advise(pages_of(at, next), MADV_POPULATE_READ);
-    if (error == EFAULT || error == EHWPOISON || error == EIO) {
-      return absl::DataLossError(absl::StrCat(checkpoint.where(*range.tensor),
-                                              " cannot be read: the file was cut or ", "damaged (",
-                                              std::strerror(error), ")"));
-    }
-    if (error != 0) touch(at, next);
-    meter->add(static_cast<uint64_t>(next - at));
+    RETURN_IF_ERROR(populate(checkpoint, range, at, next));
+    if (meter != nullptr) meter->add(static_cast<uint64_t>(next - at));
     at = next;
   }
   return absl::OkStatus();
 }
 
 }  // namespace
+
+absl::Status page_in(const Checkpoint& checkpoint, const MappedRange& range) {
+  return page_in_range(checkpoint, range, nullptr);
+}
 
 absl::Status page_in(const Checkpoint& checkpoint, std::vector<MappedRange> ranges,
                      LoadMeter* meter) {

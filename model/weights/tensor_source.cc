@@ -72,6 +72,7 @@ absl::Status TensorSource::matrix(const MatrixSpec& spec, Weight* out) {
     ranges_.push_back({data, out->num_bytes(), tensor});
     return absl::OkStatus();
   }
+  RETURN_IF_ERROR(page_in(*checkpoint_, {data, out->num_bytes(), tensor}));
   owned_.bytes.push_back(std::make_unique_for_overwrite<std::byte[]>(out->num_bytes()));
   std::memcpy(owned_.bytes.back().get(), data, out->num_bytes());
   out->data = owned_.bytes.back().get();
@@ -130,6 +131,7 @@ absl::StatusOr<const float*> TensorSource::floats(const StoredTensor& tensor, ui
   const DType dtype = *weight_dtype(tensor.dtype);
   const std::byte* data = tensor.data + begin;
   const uint64_t num_bytes = count * static_cast<uint64_t>(dtype_bytes(dtype));
+  RETURN_IF_ERROR(page_in(*checkpoint_, {data, num_bytes, &tensor}));
   const float* values = nullptr;
   if (!copy && dtype == DType::kF32 && is_aligned(data, dtype)) {
     values = reinterpret_cast<const float*>(data);

@@ -22,6 +22,7 @@
 #include "model/checkpoint/checkpoint.h"
 #include "model/config/model_config.h"
 #include "model/weights/load_meter.h"
+#include "model/weights/page_in.h"
 
 namespace conclave {
 
@@ -35,13 +36,6 @@ struct MatrixSpec {
   bool may_be_fp8 = true;  // embedding, head and gate never are
   int32_t num_slices = 0;  // 0: the tensor is [num_rows, num_cols], else [num_slices, rows, cols]
   int32_t slice_idx = 0;
-};
-
-// A piece of the mapping that serving will read.
-struct MappedRange {
-  const std::byte* data = nullptr;
-  uint64_t num_bytes = 0;
-  const StoredTensor* tensor = nullptr;  // for messages
 };
 
 // Numbers that could not stay where the file has them.
