@@ -1,5 +1,5 @@
-# CUDA and NCCL are looked for, never needed. Without them, files of the same symbols stand in, so no
-# function body asks which build it is in.
+# CUDA and NCCL are looked for, never needed. Without them, files of the same symbols stand in, so
+# that no function body asks which build it is in.
 find_package(CUDAToolkit QUIET)
 find_path(NCCL_INCLUDE_DIR nccl.h HINTS /usr/local/cuda/include)
 find_library(NCCL_LIBRARY nccl HINTS /usr/local/cuda/lib64)

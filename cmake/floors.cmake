@@ -1,6 +1,6 @@
-# Who may use whom. A folder names only folders above it in this list, so the house has floors and no
-# stairs back up. The list is the architecture: change it in docs/architecture.md first. CMake holds
-# link dependencies against it, and tools/tidy.py reads the same lines and holds every #include.
+# Who may use whom. A folder names only folders above it in this list, so the house has floors and
+# no stairs back up. The list is the architecture: change it in docs/architecture.md first. CMake
+# holds link dependencies against it; tools/tidy.py reads the same lines and holds every #include.
 set(CONCLAVE_MAY_common)
 set(CONCLAVE_MAY_kernels common)
 set(CONCLAVE_MAY_model common kernels)
@@ -25,8 +25,8 @@ function(conclave_library name)
   target_compile_options(${name} PRIVATE ${CONCLAVE_WARNINGS})
 endfunction()
 
-# conclave_test(NAME SRCS a_test.cc DEPS common LINKS ...): one GoogleTest binary, its tests listed to
-# CTest one by one. Tests may use every floor. They find their data through CONCLAVE_SOURCE_DIR.
+# conclave_test(NAME SRCS a_test.cc DEPS common LINKS ...): one GoogleTest binary, its tests listed
+# to CTest one by one. Tests may use every floor. They find their data through CONCLAVE_SOURCE_DIR.
 function(conclave_test name)
   cmake_parse_arguments(ARG "" "" "SRCS;DEPS;LINKS" ${ARGN})
   add_executable(${name} ${ARG_SRCS})
@@ -37,7 +37,8 @@ function(conclave_test name)
   gtest_discover_tests(${name} DISCOVERY_TIMEOUT 120 PROPERTIES TIMEOUT 600)
 endfunction()
 
-# conclave_fuzz(NAME SRCS x_fuzz.cc DEPS model): a libFuzzer target; only with clang and CONCLAVE_FUZZ.
+# conclave_fuzz(NAME SRCS x_fuzz.cc DEPS model): a libFuzzer target; only with clang and
+# CONCLAVE_FUZZ.
 function(conclave_fuzz name)
   cmake_parse_arguments(ARG "" "" "SRCS;DEPS" ${ARGN})
   if(NOT CONCLAVE_FUZZ)

@@ -1,6 +1,6 @@
-// Which instructions the kernels of this process use: part of the numeric profile (contract C1), for
-// the width of a vector decides the order of a sum. The choice is made at run time, once, from the
-// CPU.
+// Which instructions the kernels of this process use: part of the numeric profile (contract C1),
+// for the width of a vector decides the order of a sum. The choice is made at run time, once, from
+// the CPU.
 #pragma once
 
 #include <span>

@@ -1,4 +1,5 @@
-// Absorbed multi-head latent attention over a paged cache. Source: docs/models.md, arXiv 2405.04434.
+// Absorbed multi-head latent attention over a paged cache. Source: docs/models.md and arXiv
+// 2405.04434.
 //
 // For every query token t at position `last` of its sequence and every head i:
 //

@@ -1,5 +1,6 @@
 // Legs to expert servers of the same process: no copies beyond the rows themselves, no threads.
-// Rows are rounded to the wire's type all the same, so the bits are those of a cluster (contract C1).
+// Rows are rounded to the wire's type all the same, so the bits are those of a cluster (contract
+// C1).
 #pragma once
 
 #include <map>

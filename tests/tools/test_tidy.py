@@ -264,6 +264,12 @@ class CommandTest(TidyTest):
             (Path(folder) / "a.md").symlink_to("nowhere.md")
             self.assertEqual(tidy.findings(folder), [])
 
+    def test_a_page_names_files_that_are_there(self):
+        self.assert_clean({"docs/way.md": "`model/config.h`, `kernels/NAME_cpu.cc`, `a/b.c`\n"})
+        self.assert_clean({"docs/way.md": "[the way](../docs/way.md)\n"})
+        self.assert_found({"docs/way.md": "`model/gone.h`\n"}, "docs/way.md:1: model/gone.h")
+        self.assert_found({"docs/way.md": "[gone](gone.md)\n"}, "docs/way.md:1: docs/gone.md")
+
 
 if __name__ == "__main__":
     unittest.main()

@@ -1,4 +1,4 @@
-"""Rules that need the whole tree: files that nobody names, globs, flags without a page."""
+"""Rules that need the whole tree: files nobody names, globs, flags without a page, lost paths."""
 
 import posixpath
 import re
@@ -7,11 +7,16 @@ from tidy_rules.tree import BESIDE
 
 SOURCE_SUFFIXES = (".cc", ".cu")
 
+# What a page may name as a path from the root; other paths in backticks are somebody else's.
+PAGE_FOLDERS = ("attention", "bench", "cmake", "common", "docs", "experts", "fuzz", "kernels",
+                "model", "models", "router", "services", "tests", "tools")
+
 
 def check(tree):
     yield from check_dead_files(tree)
     yield from check_globs(tree)
     yield from check_flags(tree)
+    yield from check_named_paths(tree)
 
 
 def check_dead_files(tree):
@@ -60,3 +65,23 @@ def check_flags(tree):
             for flag in re.findall(r'"(?:-\w,)?(--[a-z][a-z0-9-]*)', line):
                 if not re.search(rf"{flag}(?![\w-])", page.text):
                     yield source.path, number, f"docs/cli.md does not know {flag}"
+
+
+def check_named_paths(tree):
+    """A page's `folder/file.ext` and [text](page.md) are there; NAME stands for any name."""
+    for page in tree.sources:
+        if page.suffix != ".md":
+            continue
+        for number, line in enumerate(page.lines, 1):
+            for path in paths_on(line, page):
+                if "NAME" not in path and not (tree.root / path).exists():
+                    yield page.path, number, f"{path} is not in the tree"
+
+
+def paths_on(line, page):
+    """Paths relative to the root. In backticks only those that begin with a folder of ours."""
+    for path in re.findall(r"`((?:\w[\w.-]*/)+[\w.-]+\.\w+)`", line):
+        if path.split("/", 1)[0] in PAGE_FOLDERS:
+            yield path
+    for path in re.findall(r"\]\(([\w./-]+)\)", line):
+        yield posixpath.normpath(posixpath.join(posixpath.dirname(page.path), path))
