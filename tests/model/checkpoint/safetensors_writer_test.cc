@@ -66,9 +66,13 @@ TEST(SafetensorsWriter, SaysWhereItCannotWrite) {
   expect_error(write_safetensors(dir.file("no/such/o"), tensors), StatusCode::kUnavailable,
                {"no/such/o", "No such file"});
   std::filesystem::create_directory(dir.file("folder"));
-  expect_error(write_safetensors(dir.file("folder"), tensors), StatusCode::kUnavailable,
-               {"folder"});
-  EXPECT_EQ(std::distance(std::filesystem::directory_iterator(dir.path()), {}), 1);
+  expect_error(write_safetensors(dir.file("folder"), tensors), StatusCode::kFailedPrecondition,
+               {dir.file("folder"), "regular file"});
+  std::filesystem::create_symlink("elsewhere", dir.file("link"));
+  expect_error(write_safetensors(dir.file("link"), tensors), StatusCode::kFailedPrecondition,
+               {dir.file("link"), "regular file"});
+  expect_error(write_safetensors("", tensors), StatusCode::kInvalidArgument, {"empty"});
+  EXPECT_EQ(std::distance(std::filesystem::directory_iterator(dir.path()), {}), 2);
 }
 
 }  // namespace
