@@ -2,44 +2,28 @@
 
 #include <cstring>
 #include <filesystem>
-#include <map>
 
 #include "common/check.h"
-#include "model/checkpoint/mapped_file.h"
-#include "model/checkpoint/safetensors_header.h"
+#include "model/checkpoint/checkpoint.h"
 
 namespace conclave {
 namespace {
 
 constexpr int kNumPrompts = 3;
 
-class TensorFile {
- public:
-  explicit TensorFile(const std::string& path) : file_(*MappedFile::open(path)) {
-    const SafetensorsHeader header = *parse_safetensors_header(file_.bytes(), path);
-    for (const TensorEntry& entry : header.tensors) {
-      bytes_[entry.name] =
-          file_.bytes().subspan(header.data_begin + entry.begin, entry.end - entry.begin);
-    }
-  }
+template <typename T>
+std::vector<T> read_values(const Checkpoint& file, const std::string& name) {
+  const StoredTensor* const tensor = file.find(name);
+  CHECK(tensor != nullptr);
+  std::vector<T> values(tensor->num_bytes / sizeof(T));
+  std::memcpy(values.data(), tensor->data, tensor->num_bytes);
+  return values;
+}
 
-  std::vector<int32_t> ids(const std::string& name) const {
-    const std::vector<int64_t> wide = values<int64_t>(name);
-    return {wide.begin(), wide.end()};
-  }
-
-  template <typename T>
-  std::vector<T> values(const std::string& name) const {
-    const std::span<const std::byte> bytes = bytes_.at(name);
-    std::vector<T> values(bytes.size() / sizeof(T));
-    std::memcpy(values.data(), bytes.data(), bytes.size());
-    return values;
-  }
-
- private:
-  const MappedFile file_;
-  std::map<std::string, std::span<const std::byte>> bytes_;
-};
+std::vector<int32_t> read_ids(const Checkpoint& file, const std::string& name) {
+  const std::vector<int64_t> wide = read_values<int64_t>(file, name);
+  return {wide.begin(), wide.end()};
+}
 
 }  // namespace
 
@@ -56,13 +40,14 @@ std::string golden_dir(const std::string& name) {
 }
 
 std::vector<GoldenPrompt> read_golden(const std::string& dir) {
-  const TensorFile file(dir + "/golden.safetensors");
+  const auto file = Checkpoint::open_file(dir + "/golden.safetensors");
+  CHECK(file.ok());
   std::vector<GoldenPrompt> prompts;
   for (int i = 0; i < kNumPrompts; ++i) {
     const std::string suffix = "_" + std::to_string(i);
-    prompts.push_back({.prompt = file.ids("prompt" + suffix),
-                       .greedy = file.ids("greedy" + suffix),
-                       .logits = file.values<float>("logits" + suffix)});
+    prompts.push_back({.prompt = read_ids(**file, "prompt" + suffix),
+                       .greedy = read_ids(**file, "greedy" + suffix),
+                       .logits = read_values<float>(**file, "logits" + suffix)});
     CHECK(!prompts.back().prompt.empty());
     CHECK(!prompts.back().greedy.empty());
   }
