@@ -1,7 +1,5 @@
 // A tokenizer.json that is broken, contradicts itself or asks for what we do not have is refused
 // with the file's name and the thing's.
-#include <functional>
-
 #include "tests/model/tokenizer/tokenizer_test_data.h"
 
 namespace conclave {
@@ -12,7 +10,7 @@ constexpr auto kUnimplemented = absl::StatusCode::kUnimplemented;
 
 struct Case {
   std::string spoil;  // a JSON pointer
-  TestJson value;     // what stands there instead
+  std::string value;  // what stands there instead, in JSON
   absl::StatusCode code;
   std::string named;  // in the message
 };
@@ -32,9 +30,9 @@ void expect_refused(const std::string& file, absl::StatusCode code, const std::s
 void expect_all_refused(const std::vector<Case>& cases) {
   const TestJson good = TestJson::parse(bard_json());
   for (const Case& spoilt : cases) {
-    SCOPED_TRACE(spoilt.spoil + " = " + spoilt.value.dump());
+    SCOPED_TRACE(spoilt.spoil + " = " + spoilt.value);
     TestJson file = good;
-    file[TestJson::json_pointer(spoilt.spoil)] = spoilt.value;
+    file[TestJson::json_pointer(spoilt.spoil)] = TestJson::parse(spoilt.value);
     expect_refused(file.dump(), spoilt.code, spoilt.named);
   }
 }
@@ -53,101 +51,104 @@ TEST(MalformedTokenizer, BrokenJson) {
 }
 
 TEST(MalformedTokenizer, WrongTypes) {
-  expect_all_refused({{"/model", 1, kInvalid, "model"},
-                      {"/model", nullptr, kInvalid, "model"},
-                      {"/model/type", 2, kInvalid, "type"},
-                      {"/model/vocab", TestJson::array(), kInvalid, "vocab"},
-                      {"/model/merges", "th", kInvalid, "merges"},
-                      {"/model/merges/3", 5, kInvalid, "merges[3]"},
-                      {"/model/merges/3", {"a", "b", "c"}, kInvalid, "merges[3]"},
-                      {"/model/merges/3", {"a", 1}, kInvalid, "merges[3]"},
-                      {"/model/ignore_merges", "yes", kInvalid, "ignore_merges"},
-                      {"/pre_tokenizer", nullptr, kInvalid, "pre_tokenizer"},
-                      {"/pre_tokenizer", "ByteLevel", kInvalid, "pre_tokenizer"},
-                      {"/pre_tokenizer/pretokenizers", 1, kInvalid, "pretokenizers"},
-                      {"/pre_tokenizer/pretokenizers/0", 1, kInvalid, "pretokenizers[0]"},
-                      {"/pre_tokenizer/pretokenizers/0/pattern", "a", kInvalid, "pattern"},
-                      {"/pre_tokenizer/pretokenizers/0/pattern/Regex", 1, kInvalid, "Regex"},
-                      {"/pre_tokenizer/pretokenizers/0/pattern/Regex", "", kInvalid, "pattern"},
-                      {"/pre_tokenizer/pretokenizers/0/pattern/Regex", "(", kInvalid, "'('"},
-                      {"/pre_tokenizer/pretokenizers/3/use_regex", 1, kInvalid, "use_regex"},
-                      {"/added_tokens", 1, kInvalid, "added_tokens"},
-                      {"/added_tokens/0", 1, kInvalid, "added_tokens[0]"},
-                      {"/added_tokens/1/content", 1, kInvalid, "added_tokens[1]"},
-                      {"/added_tokens/1/content", "", kInvalid, "added_tokens[1]"},
-                      {"/added_tokens/1/id", "1", kInvalid, "added_tokens[1]"},
-                      {"/added_tokens/1/id", nullptr, kInvalid, "added_tokens[1]"},
-                      {"/added_tokens/1/special", "x", kInvalid, "special"},
-                      {"/decoder", nullptr, kInvalid, "decoder"},
-                      {"/normalizer", 1, kInvalid, "normalizer"},
-                      {"/post_processor", {{"type", 1}}, kInvalid, "post_processor"}});
+  const std::string steps = "/pre_tokenizer/pretokenizers";
+  expect_all_refused({{"/model", "1", kInvalid, "model"},
+                      {"/model", "null", kInvalid, "model"},
+                      {"/model/type", "2", kInvalid, "type"},
+                      {"/model/vocab", "[]", kInvalid, "vocab"},
+                      {"/model/merges", "\"th\"", kInvalid, "merges"},
+                      {"/model/merges/3", "5", kInvalid, "merges[3]"},
+                      {"/model/merges/3", R"(["a", "b", "c"])", kInvalid, "merges[3]"},
+                      {"/model/merges/3", R"(["a", 1])", kInvalid, "merges[3]"},
+                      {"/model/ignore_merges", "\"yes\"", kInvalid, "ignore_merges"},
+                      {"/pre_tokenizer", "null", kInvalid, "pre_tokenizer"},
+                      {"/pre_tokenizer", "\"ByteLevel\"", kInvalid, "pre_tokenizer"},
+                      {steps, "1", kInvalid, "pretokenizers"},
+                      {steps + "/0", "1", kInvalid, "pretokenizers[0]"},
+                      {steps + "/0/pattern", "\"a\"", kInvalid, "pattern"},
+                      {steps + "/0/pattern/Regex", "1", kInvalid, "Regex"},
+                      {steps + "/0/pattern/Regex", "\"\"", kInvalid, "pattern"},
+                      {steps + "/0/pattern/Regex", "\"(\"", kInvalid, "'('"},
+                      {steps + "/3/use_regex", "1", kInvalid, "use_regex"},
+                      {"/added_tokens", "1", kInvalid, "added_tokens"},
+                      {"/added_tokens/0", "1", kInvalid, "added_tokens[0]"},
+                      {"/added_tokens/1/content", "1", kInvalid, "added_tokens[1]"},
+                      {"/added_tokens/1/content", "\"\"", kInvalid, "added_tokens[1]"},
+                      {"/added_tokens/1/special", "\"x\"", kInvalid, "special"},
+                      {"/decoder", "null", kInvalid, "decoder"},
+                      {"/normalizer", "1", kInvalid, "normalizer"},
+                      {"/post_processor", R"({"type": 1})", kInvalid, "post_processor"}});
 }
 
 TEST(MalformedTokenizer, Ids) {
-  const std::vector<TestJson> bad = {-1,        1.5,        "7",     INT64_MIN,
-                                     INT64_MAX, UINT64_MAX, 1 << 20, nullptr};
-  for (const TestJson& id : bad) {
+  for (const char* id : {"-1", "1.5", "\"7\"", "-9223372036854775808", "9223372036854775807",
+                         "18446744073709551615", "1e300", "1048576", "null", "[1]"}) {
     expect_all_refused({{"/model/vocab/th", id, kInvalid, "'th'"},
                         {"/added_tokens/1/id", id, kInvalid, "added_tokens[1]"}});
   }
-  expect_all_refused({{"/model/vocab/th", 44, kInvalid, "id 44"},
-                      {"/added_tokens/1/id", 5, kInvalid, "<｜end▁of▁sentence｜>"},
-                      {"/added_tokens/1/content", "<｜begin▁of▁sentence｜>", kInvalid,
+  expect_all_refused({{"/model/vocab/th", "44", kInvalid, "id 44"},
+                      {"/added_tokens/1/id", "5", kInvalid, "<｜end▁of▁sentence｜>"},
+                      {"/added_tokens/1/content", "\"<｜begin▁of▁sentence｜>\"", kInvalid,
                        "<｜begin▁of▁sentence｜>"}});
+}
+
+TEST(MalformedTokenizer, APieceThatStandsTwice) {
+  std::string file = bard_json();
+  const std::string vocab = "\"vocab\":";
+  const size_t begin = file.find('{', file.find(vocab) + vocab.size());
+  file.insert(begin + 1, "\"th\": 2047, ");
+  expect_refused(file, kInvalid, "th");
 }
 
 TEST(MalformedTokenizer, PiecesThatAreMissing) {
   TestJson file = TestJson::parse(bard_json());
   file["model"]["vocab"].erase("A");
   expect_refused(file.dump(), kInvalid, "byte 65");
-  expect_all_refused({{"/model/merges/3", {"zq", "e"}, kInvalid, "'zq'"},
-                      {"/model/merges/3", {"q", "zq"}, kInvalid, "merges[3]"},
-                      {"/model/merges/3", {"q", "~"}, kInvalid, "'q~'"},
-                      {"/model/merges/3", "qe", kInvalid, "'qe'"},
-                      {"/model/merges/3", "q e u", kInvalid, "'q e u'"}});
+  expect_all_refused({{"/model/merges/3", R"(["zq", "e"])", kInvalid, "'zq'"},
+                      {"/model/merges/3", R"(["q", "zq"])", kInvalid, "merges[3]"},
+                      {"/model/merges/3", R"(["q", "~"])", kInvalid, "'q~'"},
+                      {"/model/merges/3", R"("qe")", kInvalid, "'qe'"},
+                      {"/model/merges/3", R"("q e u")", kInvalid, "'q e u'"}});
 }
 
 TEST(MalformedTokenizer, WhatWeDoNotHave) {
   const std::string step = "/pre_tokenizer/pretokenizers/0";
-  const TestJson nfc = {{"type", "NFC"}};
   expect_all_refused(
-      {{"/model/type", "Unigram", kUnimplemented, "'Unigram'"},
-       {"/model/dropout", 0.1, kUnimplemented, "dropout"},
-       {"/model/unk_token", "<unk>", kUnimplemented, "unk_token"},
-       {"/model/continuing_subword_prefix", "##", kUnimplemented, "continuing_subword_prefix"},
-       {"/model/end_of_word_suffix", "</w>", kUnimplemented, "end_of_word_suffix"},
-       {"/model/byte_fallback", true, kUnimplemented, "byte_fallback"},
-       {"/normalizer", nfc, kUnimplemented, "'NFC'"},
-       {"/normalizer", {{"type", "Sequence"}, {"normalizers", {nfc}}}, kUnimplemented, "'NFC'"},
-       {step, {{"type", "Metaspace"}}, kUnimplemented, "'Metaspace'"},
-       {step, {{"type", "ByteLevel"}}, kUnimplemented, "after ByteLevel"},
-       {step + "/behavior", "Scattered", kUnimplemented, "'Scattered'"},
-       {step + "/pattern/Regex", "\\bthe\\b", kUnimplemented, "\\b"},
-       {"/pre_tokenizer", {{"type", "Digits"}}, kUnimplemented, "no ByteLevel"},
-       {"/decoder", {{"type", "WordPiece"}}, kUnimplemented, "'WordPiece'"},
-       {"/decoder",
-        {{"type", "Sequence"}, {"decoders", TestJson::array()}},
-        kUnimplemented,
-        "decoder"},
-       {"/post_processor", {{"type", "BertProcessing"}}, kUnimplemented, "'BertProcessing'"},
-       {"/post_processor",
-        {{"type", "TemplateProcessing"}, {"single", TestJson::array()}},
-        kUnimplemented,
+      {{"/model/type", R"("Unigram")", kUnimplemented, "'Unigram'"},
+       {"/model/dropout", "0.1", kUnimplemented, "dropout"},
+       {"/model/unk_token", R"("<unk>")", kUnimplemented, "unk_token"},
+       {"/model/continuing_subword_prefix", R"("##")", kUnimplemented, "continuing_subword_prefix"},
+       {"/model/end_of_word_suffix", R"("</w>")", kUnimplemented, "end_of_word_suffix"},
+       {"/model/byte_fallback", "true", kUnimplemented, "byte_fallback"},
+       {"/normalizer", R"({"type": "NFC"})", kUnimplemented, "'NFC'"},
+       {"/normalizer", R"({"type": "Sequence", "normalizers": [{"type": "NFC"}]})", kUnimplemented,
+        "'NFC'"},
+       {step, R"({"type": "Metaspace"})", kUnimplemented, "'Metaspace'"},
+       {step, R"({"type": "ByteLevel"})", kUnimplemented, "after ByteLevel"},
+       {step + "/behavior", R"("Scattered")", kUnimplemented, "'Scattered'"},
+       {step + "/pattern/Regex", R"("\\bthe\\b")", kUnimplemented, "\\b"},
+       {"/pre_tokenizer", R"({"type": "Digits"})", kUnimplemented, "no ByteLevel"},
+       {"/decoder", R"({"type": "WordPiece"})", kUnimplemented, "'WordPiece'"},
+       {"/decoder", R"({"type": "Sequence", "decoders": []})", kUnimplemented, "decoder"},
+       {"/post_processor", R"({"type": "BertProcessing"})", kUnimplemented, "'BertProcessing'"},
+       {"/post_processor", R"({"type": "TemplateProcessing", "single": []})", kUnimplemented,
         "template"},
-       {"/added_tokens/1/single_word", true, kUnimplemented, "single_word"}});
+       {"/added_tokens/1/single_word", "true", kUnimplemented, "single_word"}});
 }
 
 TEST(MalformedTokenizer, SequencesWithoutEnd) {
-  TestJson nested = TestJson::parse(bard_json())["pre_tokenizer"];
-  for (int32_t i = 0; i < 20; ++i) nested = {{"type", "Sequence"}, {"pretokenizers", {nested}}};
+  std::string nested = R"({"type": "ByteLevel"})";
+  for (int32_t i = 0; i < 20; ++i) {
+    nested = R"({"type": "Sequence", "pretokenizers": [)" + nested + "]}";
+  }
   expect_all_refused({{"/pre_tokenizer", nested, kUnimplemented, "deeper"}});
 }
 
 TEST(MalformedTokenizer, EmptySequencesAndAffixesAreNone) {
   TestJson file = TestJson::parse(bard_json());
-  file["normalizer"] = {{"type", "Sequence"}, {"normalizers", TestJson::array()}};
+  file["normalizer"] = TestJson::parse(R"({"type": "Sequence", "normalizers": []})");
   file["model"]["end_of_word_suffix"] = "";
-  file["decoder"] = {{"type", "Sequence"}, {"decoders", {{{"type", "ByteLevel"}}}}};
+  file["decoder"] = TestJson::parse(R"({"type": "Sequence", "decoders": [{"type": "ByteLevel"}]})");
   EXPECT_NE(parse_tokenizer(file, ""), nullptr);
 }
 
