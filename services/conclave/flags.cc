@@ -59,12 +59,16 @@ absl::Status append_stop_ids(const std::vector<std::string>& lists, SamplingPara
   return absl::OkStatus();
 }
 
+// CLI11 reads an empty text as "not given", or as 0.
+CLI::Validator not_empty() {
+  return CLI::Validator(
+      [](const std::string& text) { return text.empty() ? "the value is empty" : ""; }, "");
+}
+
 }  // namespace
 
 void add_model_option(CLI::App* app, const std::string& name, std::string* dir) {
-  const CLI::Validator not_empty(
-      [](const std::string& text) { return text.empty() ? "is an empty name" : ""; }, "");
-  app->add_option(name, *dir, "Folder of the model")->required()->check(not_empty);
+  app->add_option(name, *dir, "Folder of the model")->required()->check(not_empty());
 }
 
 void RuntimeFlags::add_to(CLI::App* app) {
@@ -123,17 +127,23 @@ absl::StatusOr<LocalModel::Options> RuntimeFlags::resolve(const ModelConfig& con
 }
 
 void SamplingFlags::add_to(CLI::App* app) {
-  app->add_option("--temperature", temperature, "0 is greedy; default: generation_config.json");
-  app->add_option("--top-k", top_k, "Keep the k best ids; 0: all");
-  app->add_option("--top-p", top_p, "Keep the fewest best ids whose probabilities reach p");
+  app->add_option("--temperature", temperature, "0 is greedy; default: generation_config.json")
+      ->check(not_empty());
+  app->add_option("--top-k", top_k, "Keep the k best ids; 0: all")->check(not_empty());
+  app->add_option("--top-p", top_p, "Keep the fewest best ids whose probabilities reach p")
+      ->check(not_empty());
   app->add_option("--min-p", min_p, "Drop ids less likely than min-p times the best")
+      ->check(not_empty())
       ->capture_default_str();
   app->add_option("--repetition-penalty", repetition_penalty,
-                  "Divides positive and multiplies negative logits of ids seen so far");
+                  "Divides positive and multiplies negative logits of ids seen so far")
+      ->check(not_empty());
   app->add_option("--presence-penalty", presence_penalty, "Subtracted once from generated ids")
+      ->check(not_empty())
       ->capture_default_str();
   app->add_option("--frequency-penalty", frequency_penalty,
                   "Subtracted per occurrence from generated ids")
+      ->check(not_empty())
       ->capture_default_str();
   app->add_option("--logit-bias", logit_bias, "ID:VALUE,... added to logits; repeatable")
       ->allow_extra_args(false);
@@ -142,8 +152,11 @@ void SamplingFlags::add_to(CLI::App* app) {
       ->allow_extra_args(false);
   app->add_flag("--ignore-eos", ignore_eos, "The model's end ids do not end the text");
   app->add_option("--min-tokens", min_tokens, "Ids to generate before a stop id may be drawn")
+      ->check(not_empty())
       ->capture_default_str();
-  app->add_option("--max-tokens", max_tokens, "Most ids to generate")->capture_default_str();
+  app->add_option("--max-tokens", max_tokens, "Most ids to generate")
+      ->check(not_empty())
+      ->capture_default_str();
   app->add_option("--logprobs", logprobs,
                   "Print ln-probabilities to stderr: 0 of the drawn id, n also of the n best")
       ->check(CLI::Range(0, 20));
