@@ -26,6 +26,7 @@ GOLDEN = REPOSITORY / "tests/golden"
 FAMILIES = ["deepseek_v2", "deepseek_v2_lite", "deepseek_v3", "deepseek_v3_fp8", "moonlight"]
 F32 = ["--wire", "f32", "--cache-dtype", "f32"]
 
+SANITIZED = os.environ.get("CONCLAVE_SANITIZE", "") != ""
 FAILURE = 1
 USAGE = 2
 TIMEOUT_S = 60
