@@ -40,4 +40,7 @@ struct AttentionParts {
 
 std::unique_ptr<AttentionForm> make_absorbed_mla(const AttentionParts& parts);
 
+// Bytes of scratch that it takes for steps of `max_tokens` rows.
+uint64_t absorbed_mla_scratch_bytes(const MlaConfig& mla, int32_t max_tokens);
+
 }  // namespace conclave

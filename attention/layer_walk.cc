@@ -31,6 +31,15 @@ LayerWalk::LayerWalk(const Parts& parts)
       last_(parts.max_logit_rows, config_.hidden_dim),
       logits_(parts.max_logit_rows, config_.vocab_size) {}
 
+// The columns of the matrices above, in their order.
+uint64_t LayerWalk::scratch_bytes(const Parts& parts) {
+  const int64_t hidden_dim = parts.config->hidden_dim;
+  const int64_t step_cols = 4 * hidden_dim + 2 * int64_t{widest_ffn(*parts.config)};
+  const int64_t logit_cols = hidden_dim + parts.config->vocab_size;
+  return static_cast<uint64_t>(step_cols * parts.max_tokens + logit_cols * parts.max_logit_rows) *
+         sizeof(float);
+}
+
 absl::Status LayerWalk::run(const Step& step, std::vector<RowFault>* faults) {
   CHECK(step.num_tokens() >= 1);
   CHECK(step.num_tokens() <= parts_.max_tokens);

@@ -48,6 +48,9 @@ class LayerWalk {
   // REQUIRES: tokens.size() <= max_logit_rows
   Rows<const float> logits(std::span<const int32_t> tokens);
 
+  // Bytes of scratch that a walk of these parts takes; only config and the two limits are read.
+  static uint64_t scratch_bytes(const Parts& parts);
+
   int32_t max_logit_rows() const { return parts_.max_logit_rows; }
 
  private:

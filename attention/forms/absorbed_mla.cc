@@ -159,4 +159,13 @@ std::unique_ptr<AttentionForm> make_absorbed_mla(const AttentionParts& parts) {
   return std::make_unique<AbsorbedMla>(parts);
 }
 
+// The columns of AbsorbedMla's matrices, in their order.
+uint64_t absorbed_mla_scratch_bytes(const MlaConfig& mla, int32_t max_tokens) {
+  const int64_t heads = mla.num_heads;
+  const int64_t cols = mla.qk_rope_head_dim + mla.cache_cols() + std::max(mla.q_lora_rank, 1) +
+                       heads * mla.qk_head_dim() + heads * mla.cache_cols() +
+                       heads * mla.kv_lora_rank + heads * mla.v_head_dim;
+  return static_cast<uint64_t>(cols) * static_cast<uint64_t>(max_tokens) * sizeof(float);
+}
+
 }  // namespace conclave

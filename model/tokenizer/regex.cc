@@ -3,6 +3,7 @@
 
 #include <pcre2.h>
 
+#include <algorithm>
 #include <array>
 #include <cstdint>
 #include <string>
@@ -18,6 +19,13 @@ namespace {
 constexpr size_t kMaxPatternBytes = size_t{1} << 16;
 // Address space until it is used. Patterns that repeat groups go deep on long words.
 constexpr size_t kMaxStackBytes = size_t{64} << 20;
+
+// How often one match may try again. A run of blanks gives back one byte at a time, so the bound
+// grows with the text; a pattern that explodes still meets it.
+uint32_t match_limit(size_t text_bytes) {
+  constexpr size_t kLeast = 10'000'000;  // the library's own
+  return static_cast<uint32_t>(std::min<size_t>(std::max(kLeast, 4 * text_bytes), UINT32_MAX));
+}
 
 std::string pcre2_message(int error) {
   std::array<PCRE2_UCHAR, 256> text{};
@@ -104,6 +112,7 @@ absl::StatusOr<std::optional<Regex::Match>> Regex::find(std::string_view text, s
                                                         Scratch* scratch) const {
   CHECK(from <= text.size());
   pcre2_match_data* data = scratch->parts_->data;
+  pcre2_set_match_limit(scratch->parts_->context, match_limit(text.size()));
   const int result = pcre2_match(code_->code, pcre2_text(text), text.size(), from,
                                  PCRE2_NO_UTF_CHECK, data, scratch->parts_->context);
   if (result == PCRE2_ERROR_NOMATCH) return std::nullopt;

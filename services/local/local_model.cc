@@ -15,6 +15,11 @@ namespace {
 
 constexpr int32_t kPageTokens = 64;
 
+// A step has room for a whole chunk and for one token of everybody who runs.
+int32_t step_tokens(const LocalModel::Options& options) {
+  return std::max(options.prefill_chunk, options.max_running);
+}
+
 LatentCache::Options cache_options(const ModelConfig& config, const LocalModel::Options& options) {
   return {.num_layers = config.num_layers,
           .row_cols = config.mla.cache_cols(),
@@ -30,8 +35,8 @@ absl::Status check_memory(const ModelFolder& folder, const LocalModel::Options& 
   const uint64_t available = host_memory().available_bytes;
   const bool fits = needed <= available;
   const std::string facts =
-      absl::StrFormat("%s needs %s for weights and cache, %s of memory is available", folder.dir,
-                      format_bytes(needed), format_bytes(available));
+      absl::StrFormat("%s needs %s for weights, cache and activations, %s of memory is available",
+                      folder.dir, format_bytes(needed), format_bytes(available));
   if (!fits && !options.overcommit) {
     return absl::ResourceExhaustedError(facts +
                                         ": it does not fit; --overcommit loads it all the same");
@@ -50,8 +55,14 @@ uint64_t bytes_needed(const ModelFolder& folder, const LocalModel::Options& opti
   const LatentCache::Options cache = cache_options(folder.config, options);
   const uint64_t cache_tokens =
       static_cast<uint64_t>(cache.num_pages) * static_cast<uint64_t>(cache.page_tokens);
+  const int32_t max_tokens = step_tokens(options);
+  const uint64_t answers = static_cast<uint64_t>(max_tokens) *
+                           static_cast<uint64_t>(folder.config.moe.gate.experts_per_token) *
+                           static_cast<uint64_t>(folder.config.hidden_dim) * sizeof(float);
   return folder.size.trunk_bytes + folder.size.all_expert_bytes +
-         cache_tokens * LatentCache::bytes_per_token(cache);
+         cache_tokens * LatentCache::bytes_per_token(cache) +
+         absorbed_mla_scratch_bytes(folder.config.mla, max_tokens) +
+         LayerWalk::scratch_bytes({.config = &folder.config, .max_tokens = max_tokens}) + answers;
 }
 
 LocalModel::LocalModel(const ModelFolder& folder, const Options& options)
@@ -89,32 +100,28 @@ absl::Status LocalModel::load_experts(const ModelFolder& folder, const Listener&
   return absl::OkStatus();
 }
 
-// A step has room for a whole chunk and for one token of everybody who runs.
-int32_t LocalModel::step_tokens() const {
-  return std::max(options_.prefill_chunk, options_.max_running);
-}
-
 absl::Status LocalModel::build(const ModelFolder& folder) {
   ASSIGN_OR_RETURN(cache_, LatentCache::create(cache_options(config_, options_)));
   attention_ = make_absorbed_mla({.config = &config_,
                                   .trunk = &trunk_,
                                   .cache = cache_.get(),
                                   .executor = &threads_,
-                                  .max_tokens = step_tokens()});
+                                  .max_tokens = step_tokens(options_)});
   ASSIGN_OR_RETURN(
-      moe_,
-      ExpertLayer::create(
-          config_, trunk_, Placement::even(config_, options_.expert_shards), &transport_, &threads_,
-          {.wire_out = options_.wire, .wire_back = options_.wire, .max_tokens = step_tokens()}));
+      moe_, ExpertLayer::create(config_, trunk_, Placement::even(config_, options_.expert_shards),
+                                &transport_, &threads_,
+                                {.wire_out = options_.wire,
+                                 .wire_back = options_.wire,
+                                 .max_tokens = step_tokens(options_)}));
   walk_ = std::make_unique<LayerWalk>(LayerWalk::Parts{.config = &config_,
                                                        .trunk = &trunk_,
                                                        .attention = attention_.get(),
                                                        .moe = moe_.get(),
                                                        .executor = &threads_,
-                                                       .max_tokens = step_tokens()});
+                                                       .max_tokens = step_tokens(options_)});
   engine_ = std::make_unique<Engine>(
       &config_, cache_.get(), walk_.get(),
-      Engine::Options{.scheduler = {.step_tokens = step_tokens(),
+      Engine::Options{.scheduler = {.step_tokens = step_tokens(options_),
                                     .prefill_chunk = options_.prefill_chunk,
                                     .max_running = options_.max_running},
                       .num_ids = folder.num_drawable_ids()});

@@ -50,7 +50,6 @@ class LocalModel {
 
   absl::Status load_experts(const ModelFolder& folder, const Listener& listener);
   absl::Status build(const ModelFolder& folder);
-  int32_t step_tokens() const;
 
   const Options options_;
   const ModelConfig config_;
@@ -68,7 +67,7 @@ class LocalModel {
 // options.cache_tokens as the cache will have it: whole pages.
 int64_t rounded_cache_tokens(const LocalModel::Options& options);
 
-// Bytes of weights and cache that `options` will take for this model.
+// Bytes of weights, cache and activations that `options` will take for this model.
 uint64_t bytes_needed(const ModelFolder& folder, const LocalModel::Options& options);
 
 }  // namespace conclave
