@@ -22,17 +22,29 @@ void add_row(const TopK& top_k, std::span<const ServerId> home, int32_t t, Leg* 
   leg->pick_begin.push_back(leg->num_picks());
 }
 
-// The servers that token t needs, each with its number of picks there.
-std::map<ServerId, int32_t> picks_per_server(const TopK& top_k, std::span<const ServerId> home,
-                                             int32_t t) {
-  std::map<ServerId, int32_t> count;
+struct ServerPicks {
+  ServerId server{};
+  int32_t num_picks = 0;
+};
+
+// The servers that token t needs, each with its number of picks there. There are at most K, so a
+// search through them beats a map.
+void count_picks(const TopK& top_k, std::span<const ServerId> home, int32_t t,
+                 std::vector<ServerPicks>* servers) {
+  servers->clear();
   for (int32_t slot = t * top_k.k; slot < (t + 1) * top_k.k; ++slot) {
     const int32_t expert = top_k.expert[slot];
     if (expert == kNoExpert) continue;
-    CHECK(home[expert] != kNoServer);
-    ++count[home[expert]];
+    const ServerId server = home[expert];
+    CHECK(server != kNoServer);
+    const auto found = std::find_if(servers->begin(), servers->end(),
+                                    [&](const ServerPicks& s) { return s.server == server; });
+    if (found == servers->end()) {
+      servers->push_back({server, 1});
+    } else {
+      ++found->num_picks;
+    }
   }
-  return count;
 }
 
 }  // namespace
@@ -40,8 +52,10 @@ std::map<ServerId, int32_t> picks_per_server(const TopK& top_k, std::span<const 
 DispatchPlan plan_dispatch(const TopK& top_k, std::span<const ServerId> home, int32_t max_picks) {
   DispatchPlan plan;
   std::map<ServerId, size_t> open_leg;  // the leg of each server that still takes rows
+  std::vector<ServerPicks> servers;
   for (int32_t t = 0; t < top_k.num_tokens; ++t) {
-    for (const auto& [server, num_picks] : picks_per_server(top_k, home, t)) {
+    count_picks(top_k, home, t, &servers);
+    for (const auto& [server, num_picks] : servers) {
       const auto found = open_leg.find(server);
       const bool fits =
           found != open_leg.end() && plan.legs[found->second].num_picks() + num_picks <= max_picks;

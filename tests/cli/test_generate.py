@@ -169,7 +169,8 @@ class StatisticsTest(CliTest):
 
     def test_what_is_needed_is_said_before_loading(self):
         lines = self.works(*play("--max-tokens", "1", "--expert-shards", "2")).lines()
-        self.assertRegex(lines[0], r"^\S+ needs \S+ MiB for weights, cache and activations, .*: it fits$")
+        needs = r"^\S+ needs \S+ MiB for weights, cache and activations, .*: it fits$"
+        self.assertRegex(lines[0], needs)
         self.assertEqual([line.split(":")[0] for line in lines[1:-1]],
                          ["loaded trunk", "loaded experts 1/2", "loaded experts 2/2"])
 
