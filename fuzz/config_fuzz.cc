@@ -7,6 +7,7 @@
 
 #include "common/check.h"
 #include "model/checkpoint/shard_index.h"
+#include "model/config/limits.h"
 #include "model/config/read_config.h"
 
 namespace conclave {
@@ -26,6 +27,7 @@ void check_config(const ModelConfig& config) {
   CHECK(mla.num_heads > 0);
   CHECK(int64_t{mla.num_heads} * mla.qk_head_dim() <= INT32_MAX);
   CHECK(int64_t{mla.num_heads} * (mla.qk_nope_head_dim + mla.v_head_dim) <= INT32_MAX);
+  CHECK(int64_t{mla.num_heads} * mla.cache_cols() <= INT32_MAX);
   CHECK(mla.rope.num_dims > 0 && mla.rope.num_dims % 2 == 0);
   CHECK(std::isfinite(mla.softmax_scale) && mla.softmax_scale > 0);
   CHECK(std::isfinite(mla.rope.attention_factor) && mla.rope.attention_factor > 0);
@@ -34,6 +36,7 @@ void check_config(const ModelConfig& config) {
   const GateConfig& gate = config.moe.gate;
   if (gate.num_experts == 0) return;
   CHECK(gate.num_groups > 0);
+  CHECK(gate.num_groups <= kMaxGroups);
   CHECK(gate.num_experts % gate.num_groups == 0);
   CHECK(gate.groups_per_token > 0 && gate.groups_per_token <= gate.num_groups);
   CHECK(gate.experts_per_token > 0);

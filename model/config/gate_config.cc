@@ -37,8 +37,9 @@ absl::Status read_method(const JsonReader& json, std::span<const GateChoice> cho
 absl::Status read_groups(const JsonReader& json, const GateDefaults& defaults, GateConfig* gate) {
   if (gate->method == GateMethod::kSoftmaxGreedy) return absl::OkStatus();
   if (!json.is_null("n_group")) {
-    RETURN_IF_ERROR(json.read("n_group", IntField{1, gate->num_experts, defaults.num_groups},
-                              &gate->num_groups));
+    const int32_t most = std::min(gate->num_experts, kMaxGroups);
+    RETURN_IF_ERROR(
+        json.read("n_group", IntField{1, most, defaults.num_groups}, &gate->num_groups));
   }
   if (gate->num_experts % gate->num_groups != 0) {
     return json.invalid("n_group",

@@ -1,5 +1,6 @@
 #include "model/config/mla_config.h"
 
+#include <algorithm>
 #include <cmath>
 #include <limits>
 
@@ -11,9 +12,11 @@
 namespace conclave {
 namespace {
 
-// Rows of the projections are counted in int32_t.
+// Rows of the projections, and what all heads have of a latent cache row (H * (R + P), of which
+// H * R is a part), are counted in int32_t.
 absl::Status check_products(const JsonReader& json, const MlaConfig& mla) {
-  const int64_t widest = std::max(mla.qk_head_dim(), mla.qk_nope_head_dim + mla.v_head_dim);
+  const int64_t widest =
+      std::max({mla.qk_head_dim(), mla.qk_nope_head_dim + mla.v_head_dim, mla.cache_cols()});
   if (widest * mla.num_heads <= std::numeric_limits<int32_t>::max()) return absl::OkStatus();
   return json.invalid("num_attention_heads",
                       absl::StrCat("which with heads of ", widest, " numbers is too large"));

@@ -2,7 +2,9 @@
 
 #include <gtest/gtest.h>
 
+#include "model/config/limits.h"
 #include "model/config/read_config.h"
+#include "router/gates/rules.h"
 #include "tests/model/checkpoint/expect_status.h"
 #include "tests/model/config/published_configs.h"
 
@@ -10,6 +12,8 @@ namespace conclave {
 namespace {
 
 using absl::StatusCode;
+
+static_assert(kMaxGroups == kMaxExpertGroups, "a config that is read has a gate");
 
 absl::Status parse(const std::string& text) {
   return parse_model_config(text, "dir/config.json").status();
@@ -47,6 +51,9 @@ TEST(BadConfig, SizesOutOfRange) {
           {"heads times dims",
            R"({"num_attention_heads":16384,"qk_nope_head_dim":65536,"v_head_dim":65536})",
            {"num_attention_heads", "too large"}},
+          {"heads times latent",
+           R"({"num_attention_heads":16384,"kv_lora_rank":1048576})",
+           {"num_attention_heads is 16384", "too large"}},
           {"wide heads", R"({"v_head_dim":100000})", {"v_head_dim"}},
           {"shared experts",
            R"({"n_shared_experts":1024,"moe_intermediate_size":100000})",
@@ -69,6 +76,9 @@ TEST(BadConfig, GatesThatCannotWork) {
           {"reach",
            R"({"topk_group":1,"num_experts_per_tok":33})",
            {"num_experts_per_tok is 33", "32 experts"}},
+          {"many groups",
+           R"({"n_routed_experts":1024,"n_group":512})",
+           {"n_group is 512", "1..256"}},
           {"groups of one", R"({"n_group":256})", {"n_group is 256", "one expert"}},
           {"no experts", R"({"n_routed_experts":0})", {"n_routed_experts is 0"}},
           {"frequency", R"({"moe_layer_freq":0})", {"moe_layer_freq is 0"}},
