@@ -1,4 +1,5 @@
 // DeepSeek-V2, V2-Lite, V2.5, Coder-V2: latent attention, softmax gate. Source: docs/models.md.
+#include "absl/strings/str_cat.h"
 #include "common/status_macros.h"
 #include "model/config/decoder_config.h"
 #include "model/config/family.h"
@@ -33,11 +34,15 @@ class DeepseekV2 final : public Family {
     const GateDefaults defaults = {.scoring = "softmax", .method = "greedy"};
     RETURN_IF_ERROR(read_moe(json, kGates, defaults, &config));
 
-    // The makers' code either normalises or scales, never both, and does not normalise a single
-    // pick.
+    // The makers' code does not normalise a single pick, and where it normalises it does not scale.
+    // Other readers of these files do both, so a file that asks for both has no one meaning.
     GateConfig& gate = config.moe.gate;
     if (gate.experts_per_token == 1) gate.normalize = false;
-    if (gate.normalize) gate.scale = 1.f;
+    if (gate.normalize && gate.scale != 1.f) {
+      return json.unimplemented("norm_topk_prob",
+                                absl::StrCat("but routed_scaling_factor ", gate.scale,
+                                             " is not 1: this family either normalises or scales"));
+    }
     return config;
   }
 };

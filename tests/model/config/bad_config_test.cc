@@ -157,6 +157,9 @@ TEST(BadConfig, UnknownMethods) {
       kV3, StatusCode::kUnimplemented);
   expect_all({{"v2 scoring", R"({"scoring_func":"sigmoid"})", {"scoring_func is \"sigmoid\""}},
               {"v2 method", R"({"topk_method":"noaux_tc"})", {"topk_method is \"noaux_tc\""}},
+              {"v2 normalised and scaled",
+               R"({"norm_topk_prob":true,"routed_scaling_factor":16.0})",
+               {"norm_topk_prob is true", "routed_scaling_factor 16"}},
               {"v2 layout", R"({"rope_interleave":false})", {"rope_interleave is false"}}},
              kV2Lite, StatusCode::kUnimplemented);
 }

@@ -184,12 +184,11 @@ TEST(ModelConfig, NullIsAValue) {
 }
 
 TEST(ModelConfig, V2EitherNormalisesOrScales) {
-  const char change[] = R"({"norm_topk_prob":true,"routed_scaling_factor":16.0})";
-  const ModelConfig both = parse_good(with(kV2Lite, change));
-  EXPECT_TRUE(both.moe.gate.normalize);
-  EXPECT_EQ(both.moe.gate.scale, 1.f);
-  const ModelConfig single =
-      parse_good(with(with(kV2Lite, change), R"({"num_experts_per_tok":1})"));
+  const ModelConfig normalised = parse_good(with(kV2Lite, R"({"norm_topk_prob":true})"));
+  EXPECT_TRUE(normalised.moe.gate.normalize);
+  EXPECT_EQ(normalised.moe.gate.scale, 1.f);
+  const ModelConfig single = parse_good(with(
+      kV2Lite, R"({"norm_topk_prob":true,"routed_scaling_factor":16.0,"num_experts_per_tok":1})"));
   EXPECT_FALSE(single.moe.gate.normalize);
   EXPECT_EQ(single.moe.gate.scale, 16.f);
 }
