@@ -36,23 +36,33 @@ absl::Status read_attention_factor(const JsonReader& json, const YarnScales& sca
   return json.invalid("mscale", "and gives an attention factor that is no sane number");
 }
 
+// A config that was saved again has null for what was never set: the same as absent.
+absl::Status read_unless_null(const JsonReader& json, std::string_view field,
+                              const RealField& range, double* out) {
+  if (json.has(field)) return json.read(field, range, out);
+  *out = *range.fallback;
+  return absl::OkStatus();
+}
+
 absl::Status read_yarn(const JsonReader& json, RopeConfig* rope) {
   RopeParams& params = rope->params;
   RETURN_IF_ERROR(json.read("factor", RealField{1, 1e6}, &params.factor));
   RETURN_IF_ERROR(json.read("original_max_position_embeddings", RealField{1, kMaxPositions},
                             &params.original_max_positions));
-  RETURN_IF_ERROR(json.read("beta_fast", RealField{1e-3, 1e6, 32.0}, &params.beta_fast));
-  RETURN_IF_ERROR(json.read("beta_slow", RealField{1e-3, 1e6, 1.0}, &params.beta_slow));
+  RETURN_IF_ERROR(
+      read_unless_null(json, "beta_fast", RealField{1e-3, 1e6, 32.0}, &params.beta_fast));
+  RETURN_IF_ERROR(
+      read_unless_null(json, "beta_slow", RealField{1e-3, 1e6, 1.0}, &params.beta_slow));
   if (params.beta_fast < params.beta_slow) {
     return json.invalid("beta_fast", absl::StrCat("less than beta_slow, ", params.beta_slow));
   }
   bool truncate = true;
-  RETURN_IF_ERROR(json.read("truncate", true, &truncate));
+  if (json.has("truncate")) RETURN_IF_ERROR(json.read("truncate", std::nullopt, &truncate));
   if (!truncate) return json.unimplemented("truncate", "expected true");
 
   YarnScales scales;
-  RETURN_IF_ERROR(json.read("mscale", kScale, &scales.mscale));
-  RETURN_IF_ERROR(json.read("mscale_all_dim", kScale, &scales.mscale_all_dim));
+  RETURN_IF_ERROR(read_unless_null(json, "mscale", kScale, &scales.mscale));
+  RETURN_IF_ERROR(read_unless_null(json, "mscale_all_dim", kScale, &scales.mscale_all_dim));
   RETURN_IF_ERROR(read_attention_factor(json, scales, &params));
   if (scales.mscale_all_dim != 0) {
     const double m = yarn_scale(params.factor, scales.mscale_all_dim);

@@ -40,7 +40,9 @@ TEST(RopeConfig, EqualScalesCancel) {
 }
 
 TEST(RopeConfig, NoScalesGiveTheGenericFactor) {
-  for (const char* scales : {"", R"(,"mscale":0,"mscale_all_dim":0)"}) {
+  for (const char* scales : {"", R"(,"mscale":0,"mscale_all_dim":0)",
+                             R"(,"mscale":null,"mscale_all_dim":null,"beta_fast":null,)"
+                             R"("beta_slow":null,"truncate":null,"attention_factor":null)"}) {
     const RopeConfig rope = read(yarn(scales));
     EXPECT_NEAR(rope.params.attention_factor, kG1, 1e-12);
     EXPECT_EQ(rope.softmax_factor, 1);
