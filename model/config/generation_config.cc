@@ -1,3 +1,6 @@
+#include <algorithm>
+#include <limits>
+
 #include "absl/status/statusor.h"
 #include "common/status_macros.h"
 #include "model/config/json_reader.h"
@@ -31,14 +34,16 @@ absl::StatusOr<GenerationConfig> parse_generation_config(std::string_view text,
     RETURN_IF_ERROR(json.read("do_sample", std::nullopt, &do_sample));
     config.do_sample = do_sample;
   }
+  // The ranges are those of validate() in model/sampler: what is read here can be sampled with.
   RETURN_IF_ERROR(read_real(json, "temperature", RealField{0, 100}, &config.temperature));
-  RETURN_IF_ERROR(read_real(json, "top_p", RealField{1e-6, 1}, &config.top_p));
+  constexpr double kAboveZero = std::numeric_limits<float>::denorm_min();
+  RETURN_IF_ERROR(read_real(json, "top_p", RealField{kAboveZero, 1}, &config.top_p));
   RETURN_IF_ERROR(
-      read_real(json, "repetition_penalty", RealField{1e-3, 1e3}, &config.repetition_penalty));
+      read_real(json, "repetition_penalty", RealField{0.01, 10}, &config.repetition_penalty));
   if (json.has("top_k")) {
     int32_t top_k = 0;
-    RETURN_IF_ERROR(json.read("top_k", IntField{0, INT32_MAX}, &top_k));
-    config.top_k = top_k;
+    RETURN_IF_ERROR(json.read("top_k", IntField{-1, INT32_MAX}, &top_k));
+    config.top_k = std::max(0, top_k);  // -1 is how other engines write "all"
   }
   return config;
 }

@@ -21,7 +21,8 @@ absl::StatusOr<ModelConfig> parse_model_config(std::string_view text, std::strin
 // Reads `dir`/config.json.
 absl::StatusOr<ModelConfig> read_model_config(const std::string& dir);
 
-// What the maker suggests for sampling. Absent fields stay absent.
+// What the maker suggests for sampling, within the ranges that the sampler takes. Absent fields and
+// null stay absent; a top_k of -1, which others write for "all", is 0.
 struct GenerationConfig {
   std::vector<int32_t> end_ids;
   std::optional<bool> do_sample;  // false: greedy, whatever the temperature says

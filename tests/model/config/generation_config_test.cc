@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include "model/config/read_config.h"
+#include "model/sampler/sampling_params.h"
 #include "tests/model/checkpoint/expect_status.h"
 #include "tests/model/checkpoint/fake_checkpoint.h"
 
@@ -39,6 +40,26 @@ TEST(GenerationConfig, AbsentAndNullStayAbsent) {
   }
 }
 
+TEST(GenerationConfig, TopKOfMinusOneIsOff) {
+  const auto config = parse(R"({"top_k":-1})");
+  ASSERT_TRUE(config.ok()) << config.status();
+  EXPECT_EQ(config->top_k, 0);
+}
+
+TEST(GenerationConfig, WhatIsReadCanBeSampledWith) {
+  for (const char* text :
+       {R"({"temperature":0,"top_p":2e-45,"top_k":-1,"repetition_penalty":0.01})",
+        R"({"temperature":100,"top_p":1,"top_k":2147483647,"repetition_penalty":10})"}) {
+    const auto config = parse(text);
+    ASSERT_TRUE(config.ok()) << config.status();
+    const SamplingParams params{.temperature = *config->temperature,
+                                .top_k = *config->top_k,
+                                .top_p = *config->top_p,
+                                .repetition_penalty = *config->repetition_penalty};
+    EXPECT_TRUE(validate(params, 1000).ok()) << validate(params, 1000);
+  }
+}
+
 TEST(GenerationConfig, NamesNonsense) {
   const std::pair<const char*, const char*> bad[] = {
       {R"({"temperature":-1})", "temperature is -1"},
@@ -46,9 +67,14 @@ TEST(GenerationConfig, NamesNonsense) {
       {R"({"temperature":NaN})", "broken JSON"},
       {R"({"top_p":0})", "top_p is 0"},
       {R"({"top_p":1.5})", "top_p is 1.5"},
-      {R"({"top_k":-1})", "top_k is -1"},
+      {R"({"temperature":100.5})", "temperature is 100.5"},
+      {R"({"top_p":1e-50})", "top_p is 1e-50"},
+      {R"({"top_k":-2})", "top_k is -2"},
+      {R"({"top_k":2147483648})", "top_k is 2147483648"},
       {R"({"top_k":1.5})", "top_k is 1.5"},
       {R"({"repetition_penalty":0})", "repetition_penalty is 0"},
+      {R"({"repetition_penalty":0.009})", "repetition_penalty is 0.009"},
+      {R"({"repetition_penalty":10.5})", "repetition_penalty is 10.5"},
       {R"({"do_sample":1})", "do_sample is 1"},
       {R"({"eos_token_id":1000})", "eos_token_id holds 1000"},
       {R"({"eos_token_id":[[1]]})", "eos_token_id holds a list"},
