@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 #include <limits>
+#include <string_view>
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
@@ -18,10 +19,10 @@ namespace {
 constexpr float kInfinity = std::numeric_limits<float>::infinity();
 constexpr int32_t kFewCandidates = 1024;  // up to here a bounded heap beats nth_element
 
-absl::Status check_row(std::span<const float> logits) {
+absl::Status check_row(std::string_view what, std::span<const float> logits) {
   for (size_t id = 0; id < logits.size(); ++id) {
     if (logits[id] < kInfinity) continue;  // false for NaN
-    return absl::InternalError(absl::StrFormat("the logit of id %d is %g", id, logits[id]));
+    return absl::InternalError(absl::StrFormat("the %s of id %d is %g", what, id, logits[id]));
   }
   return absl::OkStatus();
 }
@@ -54,8 +55,11 @@ absl::StatusOr<int32_t> Sampler::sample(const SampleArgs& args) {
   const SamplingParams& params = *args.params;
 
   const std::span<const float> raw = args.logits.first(static_cast<size_t>(args.num_ids));
-  RETURN_IF_ERROR(check_row(raw));
+  RETURN_IF_ERROR(check_row("logit", raw));
   const std::span<const float> logits = adjust(args, raw);
+  if (logits.data() != raw.data()) {  // a small repetition penalty can overflow a large logit
+    RETURN_IF_ERROR(check_row("adjusted logit", logits));
+  }
   const int32_t best = arg_max(logits);
   if (best < 0) {
     return absl::InternalError(absl::StrCat("none of ", args.num_ids, " ids is possible"));

@@ -265,6 +265,14 @@ TEST_F(SamplerTest, RowsThatAreNotFiniteAreInternal) {
   EXPECT_EQ(std::string(sample({1.f, kNaN}).status().message()), "the logit of id 1 is nan");
 }
 
+TEST_F(SamplerTest, ALogitThatAPenaltyOverflowsIsInternal) {
+  params_.repetition_penalty = 0.01f;
+  counts_.prompt[1] = 1;
+  const absl::Status status = sample({1.f, 3.5e36f}).status();
+  EXPECT_EQ(status.code(), absl::StatusCode::kInternal);
+  EXPECT_EQ(std::string(status.message()), "the adjusted logit of id 1 is inf");
+}
+
 TEST_F(SamplerTest, AForbiddenIdDoesNotHideItsNaN) {
   params_.stop_ids = {1};
   params_.min_tokens = 5;
