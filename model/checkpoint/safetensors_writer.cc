@@ -94,6 +94,37 @@ absl::Status write_file(int fd, const std::vector<const TensorToWrite*>& order,
   return absl::OkStatus();
 }
 
+std::string folder_of(const std::string& path) {
+  const size_t slash = path.rfind('/');
+  return slash == std::string::npos ? "." : path.substr(0, slash + 1);
+}
+
+// A file that was not there before, whose name goes to `temporary`; -1 and errno where there can be
+// none. O_EXCL also follows no link, so nobody can lay one there and have us write elsewhere. What
+// another process left under such a name may still be in use on another machine: it stays.
+int open_temporary(const std::string& path, std::string* temporary) {
+  for (int32_t i = 0; i < 100; ++i) {
+    *temporary = absl::StrCat(path, ".", ::getpid(), ".", i, ".tmp");
+    const int fd =
+        ::open(temporary->c_str(), O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0644);
+    if (fd >= 0 || errno != EEXIST) return fd;
+  }
+  return -1;
+}
+
+// Without it the rename itself may not survive a power failure. A folder that we cannot read, and a
+// file system that syncs no folders, leave nothing to do.
+absl::Status sync_folder(const std::string& path) {
+  const int fd = ::open(folder_of(path).c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+  if (fd < 0) return absl::OkStatus();
+  absl::Status status;
+  if (::fsync(fd) != 0 && errno != EINVAL) {
+    status = absl::UnavailableError(absl::StrCat("writing ", path, ": ", std::strerror(errno)));
+  }
+  ::close(fd);
+  return status;
+}
+
 }  // namespace
 
 absl::Status check_can_write(const std::string& path) {
@@ -103,9 +134,7 @@ absl::Status check_can_write(const std::string& path) {
     return absl::FailedPreconditionError(
         absl::StrCat("writing ", path, ": it is there and is not a regular file"));
   }
-  const size_t slash = path.rfind('/');
-  const std::string folder = slash == std::string::npos ? "." : path.substr(0, slash + 1);
-  if (::access(folder.c_str(), W_OK | X_OK) == 0) return absl::OkStatus();
+  if (::access(folder_of(path).c_str(), W_OK | X_OK) == 0) return absl::OkStatus();
   return absl::UnavailableError(absl::StrCat("writing ", path, ": ", std::strerror(errno)));
 }
 
@@ -119,8 +148,8 @@ absl::Status write_safetensors(const std::string& path, std::span<const TensorTo
     return is_i64(*a) && !is_i64(*b);
   });
 
-  const std::string temporary = absl::StrCat(path, ".", ::getpid(), ".tmp");
-  const int fd = ::open(temporary.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
+  std::string temporary;
+  const int fd = open_temporary(path, &temporary);
   if (fd < 0) {
     return absl::UnavailableError(absl::StrCat("writing ", path, ": ", std::strerror(errno)));
   }
@@ -131,8 +160,11 @@ absl::Status write_safetensors(const std::string& path, std::span<const TensorTo
   if (status.ok() && std::rename(temporary.c_str(), path.c_str()) != 0) {
     status = absl::UnavailableError(absl::StrCat("writing ", path, ": ", std::strerror(errno)));
   }
-  if (!status.ok()) ::unlink(temporary.c_str());
-  return status;
+  if (!status.ok()) {
+    ::unlink(temporary.c_str());
+    return status;
+  }
+  return sync_folder(path);
 }
 
 }  // namespace conclave

@@ -3,6 +3,8 @@
 
 #include "model/checkpoint/safetensors_writer.h"
 
+#include <unistd.h>
+
 #include <cstring>
 #include <filesystem>
 
@@ -57,6 +59,20 @@ TEST(SafetensorsWriter, RefusesShapesThatLie) {
   const std::vector<TensorToWrite> twice = {{"x", {6}, std::span<const float>(values)},
                                             {"x", {6}, std::span<const float>(values)}};
   expect_error(write_safetensors(dir.file("o"), twice), StatusCode::kInvalidArgument, {"tensor x"});
+}
+
+TEST(SafetensorsWriter, FollowsNoLinkThatLiesInTheTemporaryFilesPlace) {
+  const TempDir dir;
+  const std::string path = dir.file("o");
+  dir.write("victim", "untouched");
+  std::filesystem::create_symlink(dir.file("victim"),
+                                  path + "." + std::to_string(::getpid()) + ".0.tmp");
+  const std::vector<float> values(1);
+  const std::vector<TensorToWrite> tensors = {{"x", {1}, std::span<const float>(values)}};
+  ASSERT_TRUE(write_safetensors(path, tensors).ok());
+  EXPECT_TRUE(std::filesystem::is_regular_file(std::filesystem::symlink_status(path)));
+  EXPECT_TRUE(Checkpoint::open_file(path).ok());
+  EXPECT_EQ(std::filesystem::file_size(dir.file("victim")), 9u);
 }
 
 TEST(SafetensorsWriter, SaysWhereItCannotWrite) {
