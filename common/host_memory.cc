@@ -23,19 +23,6 @@ uint64_t meminfo_bytes(const std::string& wanted) {
   return 0;
 }
 
-// The cgroup's file pages that nobody uses now: memory.stat lines read "inactive_file 12345". They
-// count as used until somebody needs the room, so a checkpoint read before would look like a full
-// house.
-uint64_t cgroup_reclaimable_bytes() {
-  std::ifstream file("/sys/fs/cgroup/memory.stat");
-  std::string key;
-  uint64_t bytes = 0;
-  while (file >> key >> bytes) {
-    if (key == "inactive_file") return bytes;
-  }
-  return 0;
-}
-
 // A number, or nothing where the file is absent or says "max".
 std::optional<uint64_t> cgroup_bytes(const char* path) {
   std::ifstream file(path);
@@ -46,13 +33,24 @@ std::optional<uint64_t> cgroup_bytes(const char* path) {
 
 }  // namespace
 
+uint64_t reclaimable_bytes(std::istream& memory_stat) {
+  std::string key;
+  uint64_t bytes = 0;
+  uint64_t sum = 0;
+  while (memory_stat >> key >> bytes) {
+    if (key == "inactive_file" || key == "active_file") sum += bytes;
+  }
+  return sum;
+}
+
 HostMemory host_memory() {
   HostMemory memory{.total_bytes = meminfo_bytes("MemTotal:"),
                     .available_bytes = meminfo_bytes("MemAvailable:")};
   const std::optional<uint64_t> limit = cgroup_bytes("/sys/fs/cgroup/memory.max");
   if (!limit) return memory;
   const uint64_t current = cgroup_bytes("/sys/fs/cgroup/memory.current").value_or(0);
-  const uint64_t used = current - std::min(current, cgroup_reclaimable_bytes());
+  std::ifstream memory_stat("/sys/fs/cgroup/memory.stat");
+  const uint64_t used = current - std::min(current, reclaimable_bytes(memory_stat));
   memory.total_bytes = std::min(memory.total_bytes, *limit);
   memory.available_bytes = std::min(memory.available_bytes, *limit > used ? *limit - used : 0);
   return memory;

@@ -6,6 +6,7 @@
 #include <gtest/gtest.h>
 
 #include <cstdint>
+#include <sstream>
 
 namespace conclave {
 namespace {
@@ -14,6 +15,13 @@ TEST(HostMemoryTest, ThereIsSomeAndNoMoreFreeThanThereIs) {
   const HostMemory memory = host_memory();
   EXPECT_GT(memory.available_bytes, 0u);
   EXPECT_GE(memory.total_bytes, memory.available_bytes);
+}
+
+TEST(HostMemoryTest, PagesOfFilesCanBeHadBackWhetherReadOnceOrOften) {
+  std::istringstream stat("anon 1\nfile 700\nactive_anon 2\ninactive_file 300\nactive_file 400\n");
+  EXPECT_EQ(reclaimable_bytes(stat), 700u);
+  std::istringstream nothing("");
+  EXPECT_EQ(reclaimable_bytes(nothing), 0u);
 }
 
 TEST(HostMemoryTest, FormatsBytes) {
