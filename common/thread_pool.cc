@@ -95,7 +95,9 @@ int32_t num_usable_cores() {
   cpu_set_t mask;
   CPU_ZERO(&mask);
   const bool known = sched_getaffinity(0, sizeof(mask), &mask) == 0;
-  const int32_t affinity = known ? CPU_COUNT(&mask) : 1;
+  // It fails where the machine has more cores than the mask has bits: no reason to use one only.
+  const int32_t affinity =
+      known ? CPU_COUNT(&mask) : static_cast<int32_t>(std::thread::hardware_concurrency());
   return std::max(1, std::min(affinity, cgroup_cores()));
 }
 
