@@ -1,7 +1,7 @@
 #include "attention/engine.h"
 
 #include <algorithm>
-#include <cmath>
+#include <limits>
 #include <utility>
 
 #include "absl/strings/str_format.h"
@@ -10,6 +10,15 @@
 #include "common/status_macros.h"
 
 namespace conclave {
+namespace {
+
+// No NaN and no +infinity. -infinity is a way to say never.
+bool is_sound(std::span<const float> logits) {
+  return std::all_of(logits.begin(), logits.end(),
+                     [](float logit) { return logit < std::numeric_limits<float>::infinity(); });
+}
+
+}  // namespace
 
 Engine::Engine(const ModelConfig* config, LatentCache* cache, LayerWalk* walk,
                const Options& options)
@@ -20,14 +29,19 @@ Engine::Engine(const ModelConfig* config, LatentCache* cache, LayerWalk* walk,
       scheduler_(options.scheduler, cache),
       sampler_(config->vocab_size) {
   CHECK(options.num_ids >= 1 && options.num_ids <= config->vocab_size);
+  CHECK(walk->max_tokens() >= options.scheduler.step_tokens);
 }
 
+// Nobody is left waiting for the last word.
 Engine::~Engine() {
-  for (auto& [id, sequence] : sequences_) scheduler_.remove(sequence.get());
+  CHECK(!stepping_);
+  for (auto& [id, sequence] : sequences_) end(sequence.get(), FinishReason::kCancelled);
+  let_go_finished();
 }
 
 absl::Status Engine::submit(Request request) {
   CHECK(request.observer != nullptr);
+  CHECK(!stepping_);
   RETURN_IF_ERROR(check_request(
       request, {.vocab_size = config_.vocab_size,
                 .max_positions = config_.max_positions,
@@ -44,6 +58,14 @@ absl::Status Engine::submit(Request request) {
   sequence->arrival = num_arrivals_++;
   sequence->ids = request.prompt;
   for (const int32_t id : request.prompt) ++sequence->counts.prompt[id];
+  // One that goes on from elsewhere stands where a preempted one does: its rows are to be computed
+  // again, and what was said is not said again.
+  sequence->ids.insert(sequence->ids.end(), request.generated.begin(), request.generated.end());
+  for (const int32_t id : request.generated) ++sequence->counts.generated[id];
+  if (!request.generated.empty()) {
+    sequence->prompt_said = true;
+    sequence->num_said = sequence->num_ids() - 1;
+  }
   sequence->request = std::move(request);
   scheduler_.add(sequence.get());
   sequences_[sequence->request.id] = std::move(sequence);
@@ -59,6 +81,7 @@ bool Engine::cancel(RequestId id) {
 }
 
 bool Engine::step() {
+  CHECK(!stepping_);
   const std::vector<StepPart> parts = scheduler_.next_step();
   if (parts.empty()) return false;
   stepping_ = true;
@@ -145,6 +168,11 @@ void Engine::say_rows(std::span<const LogitRow> rows) {
 void Engine::say_row(const LogitRow& row, std::span<const float> logits) {
   Sequence* const sequence = row.sequence;
   if (sequence->finish) return;  // cancelled or failed meanwhile
+  if (!is_sound(logits.first(static_cast<size_t>(options_.num_ids)))) {
+    return end(sequence, FinishReason::kError,
+               absl::InternalError(
+                   absl::StrFormat("the logits at position %d are not finite", row.position)));
+  }
   const Request& request = sequence->request;
   if (request.wants_logits && row.position >= sequence->num_said) {
     sequence->num_said = row.position + 1;
@@ -166,10 +194,6 @@ void Engine::keep_prompt_logprobs(int32_t position, std::span<const float> logit
   sequence->prompt_logprobs.push_back(
       sampler_.logprobs(logits, options_.num_ids, sequence->ids[position + 1],
                         std::max(sequence->request.sampling.num_logprobs, 0)));
-  if (std::isnan(sequence->prompt_logprobs.back().chosen.logprob)) {
-    end(sequence, FinishReason::kError,
-        absl::InternalError(absl::StrFormat("the logits at position %d are not finite", position)));
-  }
 }
 
 // The id after the last: given, drawn, or none any more.

@@ -86,7 +86,13 @@ absl::Status LayerWalk::run_moe(int32_t layer_idx, std::vector<RowFault>* faults
   if (has_shared) run_ffn(layer, shared_.first_rows(num_tokens_));
   RETURN_IF_ERROR(parts_.moe->finish(&moe_step_, branch));
   if (has_shared) add_rows(shared_.first_rows(num_tokens_), branch);
-  faults->insert(faults->end(), moe_step_.faults.begin(), moe_step_.faults.end());
+  // A row that went wrong goes wrong in every later layer too; its first fault is the one to tell.
+  for (const RowFault& fault : moe_step_.faults) {
+    const bool known = std::any_of(faults->begin(), faults->end(), [&](const RowFault& other) {
+      return other.token_idx == fault.token_idx;
+    });
+    if (!known) faults->push_back(fault);
+  }
   return absl::OkStatus();
 }
 

@@ -40,8 +40,9 @@ class LayerWalk {
   // All parts outlive the walk.
   explicit LayerWalk(const Parts& parts);
 
-  // Runs a step. Tokens that went wrong alone are in `faults`; an error means that the step has no
-  // result at all. Afterwards logits() may be asked for any of its tokens, until the next run().
+  // Runs a step. Tokens that went wrong alone are in `faults`, once each; an error means that the
+  // step has no result at all. Afterwards logits() may be asked for any of its tokens, until the
+  // next run().
   absl::Status run(const Step& step, std::vector<RowFault>* faults);
 
   // Raw logits of some tokens of the last step: [tokens.size(), V], valid until the next call.
@@ -51,6 +52,7 @@ class LayerWalk {
   // Bytes of scratch that a walk of these parts takes; only config and the two limits are read.
   static uint64_t scratch_bytes(const Parts& parts);
 
+  int32_t max_tokens() const { return parts_.max_tokens; }
   int32_t max_logit_rows() const { return parts_.max_logit_rows; }
 
  private:

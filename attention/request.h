@@ -61,6 +61,10 @@ struct Request {
   SamplingParams sampling;
   int32_t priority = 0;  // higher goes first; equal ones in order of arrival
 
+  // Ids that were generated before, elsewhere: the request goes on after them with the same bits,
+  // as if it had never been interrupted, and says none of them again. Not together with `forced`.
+  std::vector<int32_t> generated;
+
   // The first generated ids, given instead of drawn, each run in a step of its own: scoring a text
   // the way it would have been generated.
   std::vector<int32_t> forced;

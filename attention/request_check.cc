@@ -19,14 +19,18 @@ absl::Status check_ids(const std::vector<int32_t>& ids, std::string_view name, i
   return absl::OkStatus();
 }
 
-// Ids that the request has at its longest.
+// Ids that are there before anything is drawn.
+int64_t num_given(const Request& request) {
+  return static_cast<int64_t>(request.prompt.size() + request.generated.size() +
+                              request.forced.size());
+}
+
+// Ids that are computed when the request is at its longest.
 int64_t longest(const Request& request, const RequestLimits& limits) {
-  const int64_t given =
-      static_cast<int64_t>(request.prompt.size()) + static_cast<int64_t>(request.forced.size());
-  if (request.score_only) return given;
-  const int64_t generated =
-      static_cast<int64_t>(request.prompt.size()) + request.sampling.max_tokens;
-  return std::max(given, std::min<int64_t>(generated, limits.max_positions));
+  if (request.score_only) return num_given(request);
+  // The last id drawn is never computed, so it needs no place.
+  const int64_t whole = static_cast<int64_t>(request.prompt.size()) + request.sampling.max_tokens;
+  return std::max(num_given(request), std::min<int64_t>(whole, limits.max_positions) - 1);
 }
 
 }  // namespace
@@ -36,18 +40,21 @@ absl::Status check_request(const Request& request, const RequestLimits& limits) 
     return absl::InvalidArgumentError("the prompt is empty: it must have at least one id");
   }
   RETURN_IF_ERROR(check_ids(request.prompt, "prompt", limits.vocab_size));
+  RETURN_IF_ERROR(check_ids(request.generated, "generated", limits.vocab_size));
   RETURN_IF_ERROR(check_ids(request.forced, "forced", limits.vocab_size));
   RETURN_IF_ERROR(validate(request.sampling, limits.vocab_size));
 
-  if (!request.score_only &&
-      static_cast<int64_t>(request.forced.size()) >= request.sampling.max_tokens) {
+  if (!request.generated.empty() && !request.forced.empty()) {
+    return absl::InvalidArgumentError("a request has generated ids or forced ids, not both");
+  }
+  const size_t num_before = request.generated.size() + request.forced.size();
+  if (!request.score_only && static_cast<int64_t>(num_before) >= request.sampling.max_tokens) {
     return absl::InvalidArgumentError(
-        absl::StrFormat("%d forced ids leave nothing to draw within max_tokens %d",
-                        request.forced.size(), request.sampling.max_tokens));
+        absl::StrFormat("%d generated or forced ids leave nothing to draw within max_tokens %d",
+                        num_before, request.sampling.max_tokens));
   }
   // A draw needs one more place than what is given.
-  const int64_t given =
-      static_cast<int64_t>(request.prompt.size()) + static_cast<int64_t>(request.forced.size());
+  const int64_t given = num_given(request);
   const int64_t needed = given + (request.score_only ? 0 : 1);
   if (needed > limits.max_positions) {
     return absl::InvalidArgumentError(absl::StrFormat(
@@ -55,7 +62,7 @@ absl::Status check_request(const Request& request, const RequestLimits& limits) 
   }
   if (longest(request, limits) > limits.cache_tokens) {
     return absl::ResourceExhaustedError(
-        absl::StrFormat("prompt and max_tokens make %d ids and the whole cache holds %d",
+        absl::StrFormat("prompt and max_tokens make %d ids to compute and the whole cache holds %d",
                         longest(request, limits), limits.cache_tokens));
   }
   return absl::OkStatus();

@@ -61,13 +61,11 @@ void Scheduler::plan_running(std::vector<StepPart>* parts, int32_t* budget) {
       *budget -= count;
     }
   }
-  // Prompts have had their room since they were admitted. Should one ever need more, it could
-  // preempt a decode that was planned before it.
-  std::erase_if(*parts, [&](const StepPart& part) {
-    const bool gone = std::find(running_.begin(), running_.end(), part.sequence) == running_.end();
-    if (gone) *budget += part.count;
-    return gone;
-  });
+  // Prompts have had their room since they were admitted, so nothing was preempted after it was
+  // planned.
+  for (const StepPart& part : *parts) {
+    CHECK(std::find(running_.begin(), running_.end(), part.sequence) != running_.end());
+  }
 }
 
 bool Scheduler::make_room(Sequence* sequence, int32_t num_tokens) {

@@ -7,7 +7,9 @@
 #include <cstdlib>
 #include <fstream>
 #include <string>
+#include <system_error>
 
+#include "absl/strings/str_format.h"
 #include "common/check.h"
 
 namespace conclave {
@@ -32,10 +34,26 @@ Executor* inline_executor() {
 
 ThreadPool::ThreadPool(int32_t num_threads) {
   CHECK(num_threads >= 1);
-  for (int32_t i = 1; i < num_threads; ++i) threads_.emplace_back([this] { work(); });
+  try {
+    for (int32_t i = 1; i < num_threads; ++i) threads_.emplace_back([this] { work(); });
+  } catch (...) {  // the machine has no more threads; those that started must end before we do
+    stop();
+    throw;
+  }
 }
 
-ThreadPool::~ThreadPool() {
+absl::StatusOr<std::unique_ptr<ThreadPool>> ThreadPool::start(int32_t num_threads) {
+  try {
+    return std::make_unique<ThreadPool>(num_threads);
+  } catch (const std::system_error& error) {
+    return absl::ResourceExhaustedError(
+        absl::StrFormat("cannot start %d threads: %s", num_threads, error.what()));
+  }
+}
+
+ThreadPool::~ThreadPool() { stop(); }
+
+void ThreadPool::stop() {
   {
     std::lock_guard<std::mutex> lock(mutex_);
     stopping_ = true;

@@ -7,19 +7,25 @@
 #include <atomic>
 #include <condition_variable>
 #include <cstdint>
+#include <memory>
 #include <mutex>
 #include <thread>
 #include <vector>
 
+#include "absl/status/statusor.h"
 #include "common/executor.h"
 
 namespace conclave {
 
 class ThreadPool final : public Executor {
  public:
-  // `num_threads` counts the caller: 1 starts no thread at all.
+  // `num_threads` counts the caller: 1 starts no thread at all. Throws std::system_error where the
+  // machine refuses a thread; start() says it with a status.
   explicit ThreadPool(int32_t num_threads);
   ~ThreadPool() override;
+
+  // RESOURCE_EXHAUSTED where the machine refuses a thread.
+  static absl::StatusOr<std::unique_ptr<ThreadPool>> start(int32_t num_threads);
 
   ThreadPool(const ThreadPool&) = delete;
   ThreadPool& operator=(const ThreadPool&) = delete;
@@ -35,6 +41,7 @@ class ThreadPool final : public Executor {
   };
 
   void work();
+  void stop();
   static void run_tasks(Job* job);
 
   std::mutex mutex_;

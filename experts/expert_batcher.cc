@@ -13,6 +13,12 @@ ExpertBatcher::ExpertBatcher(const ModelConfig* config, const ExpertWeights* wei
 
 void ExpertBatcher::submit(ExpertJob job) {
   CHECK(job.done != nullptr);
+  if (job.pick_expert.size() > static_cast<size_t>(options_.max_picks_per_job)) {
+    job.done(absl::ResourceExhaustedError(absl::StrFormat("the leg has %d picks, the limit is %d",
+                                                          job.pick_expert.size(),
+                                                          options_.max_picks_per_job)));
+    return;
+  }
   const absl::Status status = check_job(job, *config_, *weights_);
   if (!status.ok()) {
     job.done(status);

@@ -20,7 +20,8 @@ class ExpertBatcher {
  public:
   struct Options {
     int32_t max_queued_jobs = 4096;
-    int32_t max_picks = 8192;  // of one run; a single larger job is run alone
+    int32_t max_picks_per_job = 1024;  // what callers cut their legs at
+    int32_t max_picks = 8192;          // of one run; a single larger job is run alone
   };
 
   // `config`, `weights` and `engine` outlive the batcher.

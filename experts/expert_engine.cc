@@ -21,6 +21,11 @@ ExpertEngine::ExpertEngine(const ModelConfig& config, const ExpertWeights* weigh
   CHECK(max_group_rows >= 1);
 }
 
+uint64_t ExpertEngine::scratch_bytes(const ModelConfig& config, int32_t max_group_rows) {
+  const int64_t cols = 2 * (int64_t{config.hidden_dim} + config.moe.expert_dim);
+  return static_cast<uint64_t>(cols) * static_cast<uint64_t>(max_group_rows) * sizeof(float);
+}
+
 std::vector<std::vector<std::byte>> ExpertEngine::run(int32_t layer_idx,
                                                       std::span<const ExpertJob> jobs) {
   std::vector<std::vector<std::byte>> said(jobs.size());

@@ -25,9 +25,15 @@ namespace conclave {
 
 class ExpertEngine {
  public:
+  static constexpr int32_t kDefaultGroupRows = 256;
+
   // `weights` and `executor` outlive the engine.
   ExpertEngine(const ModelConfig& config, const ExpertWeights* weights, Executor* executor,
-               int32_t max_group_rows = 256);
+               int32_t max_group_rows = kDefaultGroupRows);
+
+  // Bytes of scratch that an engine takes.
+  static uint64_t scratch_bytes(const ModelConfig& config,
+                                int32_t max_group_rows = kDefaultGroupRows);
 
   // Runs checked jobs of one layer together. said[i] is job i's answer, packed in its reply type.
   // REQUIRES: check_job() was OK for every job, and all are of `layer_idx`

@@ -77,7 +77,11 @@ void combine(const DispatchPlan& plan, const TopK& top_k, std::span<const Rows<c
   for (size_t i = 0; i < plan.legs.size(); ++i) {
     const Leg& leg = plan.legs[i];
     CHECK(said[i].num_rows == leg.num_picks());
-    for (int32_t p = 0; p < leg.num_picks(); ++p) row_of_slot[leg.pick_slot[p]] = said[i].row(p);
+    for (int32_t p = 0; p < leg.num_picks(); ++p) {
+      const float*& row = row_of_slot[leg.pick_slot[p]];
+      CHECK(row == nullptr);  // or two legs answer one pick
+      row = said[i].row(p);
+    }
   }
 
   const size_t num_cols = static_cast<size_t>(out.num_cols);
@@ -85,7 +89,8 @@ void combine(const DispatchPlan& plan, const TopK& top_k, std::span<const Rows<c
     const std::span<float> sum(out.row(t), num_cols);
     std::fill(sum.begin(), sum.end(), 0.f);
     for (int32_t slot = t * top_k.k; slot < (t + 1) * top_k.k; ++slot) {
-      if (row_of_slot[slot] == nullptr) continue;
+      if (top_k.expert[slot] == kNoExpert) continue;
+      CHECK(row_of_slot[slot] != nullptr);  // an expert is never skipped in silence
       add_scaled(top_k.weight[slot], {row_of_slot[slot], num_cols}, sum);
     }
   }

@@ -1,5 +1,6 @@
 #include "router/moe_layer.h"
 
+#include <algorithm>
 #include <utility>
 
 #include "absl/strings/str_format.h"
@@ -44,7 +45,7 @@ absl::Status ExpertLayer::begin(int32_t layer_idx, Rows<const float> x, MoeStep*
     step->faults.push_back({t, absl::InternalError(absl::StrFormat(
                                    "layer %d: the gate's scores are not finite", layer_idx))});
   }
-  RETURN_IF_ERROR(check_covered(*step));
+  drop_uncovered(step);
 
   step->plan = plan_dispatch(step->top_k, placement_.homes(layer_idx));
   step->sent.resize(step->plan.legs.size());
@@ -53,14 +54,22 @@ absl::Status ExpertLayer::begin(int32_t layer_idx, Rows<const float> x, MoeStep*
   return absl::OkStatus();
 }
 
-absl::Status ExpertLayer::check_covered(const MoeStep& step) const {
-  const std::span<const ServerId> home = placement_.homes(step.layer_idx);
-  for (const int32_t expert : step.top_k.expert) {
-    if (expert == kNoExpert || home[expert] != kNoServer) continue;
-    return absl::UnavailableError(
-        absl::StrFormat("no server holds expert %d of layer %d", expert, step.layer_idx));
+// A token that needs an expert nobody holds asks nobody: its sum would be worth nothing.
+void ExpertLayer::drop_uncovered(MoeStep* step) const {
+  const std::span<const ServerId> home = placement_.homes(step->layer_idx);
+  TopK& top_k = step->top_k;
+  for (int32_t t = 0; t < top_k.num_tokens; ++t) {
+    const std::span<int32_t> picks =
+        std::span(top_k.expert).subspan(static_cast<size_t>(t * top_k.k), top_k.k);
+    const auto lost = std::find_if(picks.begin(), picks.end(), [&](int32_t expert) {
+      return expert != kNoExpert && home[expert] == kNoServer;
+    });
+    if (lost == picks.end()) continue;
+    step->faults.push_back(
+        {t, absl::UnavailableError(
+                absl::StrFormat("no server holds expert %d of layer %d", *lost, step->layer_idx))});
+    std::fill(picks.begin(), picks.end(), kNoExpert);
   }
-  return absl::OkStatus();
 }
 
 void ExpertLayer::send_leg(const Leg& leg, Rows<const float> x, size_t leg_idx, MoeStep* step) {
@@ -97,7 +106,7 @@ absl::Status ExpertLayer::finish(MoeStep* step, Rows<float> out) {
   int32_t first = 0;
   for (size_t i = 0; i < step->plan.legs.size(); ++i) {
     const int32_t count = step->plan.legs[i].num_picks();
-    RETURN_IF_ERROR(unpack_reply(i, said.rows(first, count), step));
+    unpack_reply(i, said.rows(first, count), step);
     said_by_leg.push_back(said.rows(first, count));
     first += count;
   }
@@ -105,17 +114,26 @@ absl::Status ExpertLayer::finish(MoeStep* step, Rows<float> out) {
   return absl::OkStatus();
 }
 
-absl::Status ExpertLayer::unpack_reply(size_t leg_idx, Rows<float> said, MoeStep* step) const {
-  const Leg& leg = step->plan.legs[leg_idx];
-  const LegReply& reply = step->replies[leg_idx];
+absl::Status ExpertLayer::check_reply(const Leg& leg, const LegReply& reply,
+                                      int32_t layer_idx) const {
   RETURN_IF_ERROR(reply.status);
   const size_t num_bytes = static_cast<size_t>(leg.num_picks()) * static_cast<size_t>(hidden_dim_) *
                            static_cast<size_t>(dtype_bytes(options_.wire_back));
-  if (reply.rows.size() != num_bytes) {
-    return absl::InternalError(
-        absl::StrFormat("server %d answered %d bytes where %d picks of layer %d need %d",
-                        static_cast<int32_t>(leg.server), reply.rows.size(), leg.num_picks(),
-                        step->layer_idx, num_bytes));
+  if (reply.rows.size() == num_bytes) return absl::OkStatus();
+  return absl::InternalError(absl::StrFormat(
+      "server %d answered %d bytes where %d picks of layer %d need %d",
+      static_cast<int32_t>(leg.server), reply.rows.size(), leg.num_picks(), layer_idx, num_bytes));
+}
+
+// Zeros stand for what did not come, so that the other tokens' sums can be made.
+void ExpertLayer::unpack_reply(size_t leg_idx, Rows<float> said, MoeStep* step) const {
+  const Leg& leg = step->plan.legs[leg_idx];
+  const LegReply& reply = step->replies[leg_idx];
+  const absl::Status status = check_reply(leg, reply, step->layer_idx);
+  if (!status.ok()) {
+    for (const int32_t token : leg.token_idx) step->faults.push_back({token, status});
+    for (int32_t p = 0; p < said.num_rows; ++p) std::fill_n(said.row(p), said.num_cols, 0.f);
+    return;
   }
   unpack_rows(reply.rows.data(), options_.wire_back, said);
   for (int32_t p = 0; p < leg.num_picks(); ++p) {
@@ -126,7 +144,6 @@ absl::Status ExpertLayer::unpack_reply(size_t leg_idx, Rows<float> said, MoeStep
                     "layer %d: expert %d on server %d answered with numbers that are not finite",
                     step->layer_idx, leg.pick_expert[p], static_cast<int32_t>(leg.server)))});
   }
-  return absl::OkStatus();
 }
 
 }  // namespace conclave

@@ -4,11 +4,13 @@
 //
 // begin() sends the legs and returns, so that the caller can compute the shared expert meanwhile;
 // finish() waits and combines. The MoeStep between them is the caller's and may be used again. This
-// is the seam of the two routing places: this file's ExpertLayer stands where the gate
-// is; a remote one would send the rows to the gateway.
+// is the seam of the two routing places: this file's ExpertLayer stands where the gate is; a
+// remote one would send the rows to the gateway.
 //
-// One thread. Faults of single rows (scores or answers that are not finite) end in MoeStep::faults
-// and leave the other rows alone; a Status means that the whole step has no answer.
+// One thread. What goes wrong with some rows (scores or answers that are not finite, a leg that
+// failed, an expert that nobody holds) ends in MoeStep::faults and leaves the other rows alone; a
+// Status means that the whole step has no answer. `x` stays as it is until finish() returns, which
+// is called once after every begin() that was OK.
 #pragma once
 
 #include <cstdint>
@@ -73,9 +75,10 @@ class ExpertLayer final : public MoeLayer {
   ExpertLayer(const ModelConfig& config, Placement placement, Transport* transport,
               const Options& options);
 
-  absl::Status check_covered(const MoeStep& step) const;
+  void drop_uncovered(MoeStep* step) const;
   void send_leg(const Leg& leg, Rows<const float> x, size_t leg_idx, MoeStep* step);
-  absl::Status unpack_reply(size_t leg_idx, Rows<float> said, MoeStep* step) const;
+  absl::Status check_reply(const Leg& leg, const LegReply& reply, int32_t layer_idx) const;
+  void unpack_reply(size_t leg_idx, Rows<float> said, MoeStep* step) const;
 
   const Options options_;
   const int32_t hidden_dim_;  // D

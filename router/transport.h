@@ -3,7 +3,8 @@
 //
 // send() starts a leg and returns; wait() blocks until the given replies are there. Blocking goes
 // through the transport so that it can be the place where virtual time passes or where queued work
-// of this process runs. One thread, the step thread, calls both.
+// of this process runs. One thread, the step thread, calls both, and replies are written on it,
+// inside them: a transport with threads of its own hands their results over there.
 #pragma once
 
 #include <cstddef>

@@ -45,6 +45,22 @@ absl::Status check_memory(const ModelFolder& folder, const LocalModel::Options& 
   return absl::OkStatus();
 }
 
+// Scores of every gate, rows out and back with their f32 copies, and the scratch of every shard.
+uint64_t routing_bytes(const ModelConfig& config, const LocalModel::Options& options) {
+  const GateConfig& gate = config.moe.gate;
+  if (gate.num_experts == 0) return 0;
+  uint64_t num_moe_layers = 0;
+  for (int32_t layer = 0; layer < config.num_layers; ++layer) {
+    num_moe_layers += config.is_moe_layer(layer) ? 1 : 0;
+  }
+  const uint64_t tokens = static_cast<uint64_t>(step_tokens(options));
+  const uint64_t scores = num_moe_layers * static_cast<uint64_t>(gate.num_experts);
+  const uint64_t rows =
+      3 * static_cast<uint64_t>(gate.experts_per_token) * static_cast<uint64_t>(config.hidden_dim);
+  return tokens * (scores + rows) * sizeof(float) +
+         static_cast<uint64_t>(options.expert_shards) * ExpertEngine::scratch_bytes(config);
+}
+
 }  // namespace
 
 int64_t rounded_cache_tokens(const LocalModel::Options& options) {
@@ -56,24 +72,24 @@ uint64_t bytes_needed(const ModelFolder& folder, const LocalModel::Options& opti
   const uint64_t cache_tokens =
       static_cast<uint64_t>(cache.num_pages) * static_cast<uint64_t>(cache.page_tokens);
   const int32_t max_tokens = step_tokens(options);
-  const uint64_t answers = static_cast<uint64_t>(max_tokens) *
-                           static_cast<uint64_t>(folder.config.moe.gate.experts_per_token) *
-                           static_cast<uint64_t>(folder.config.hidden_dim) * sizeof(float);
   return folder.size.trunk_bytes + folder.size.all_expert_bytes +
          cache_tokens * LatentCache::bytes_per_token(cache) +
          absorbed_mla_scratch_bytes(folder.config.mla, max_tokens) +
-         LayerWalk::scratch_bytes({.config = &folder.config, .max_tokens = max_tokens}) + answers;
+         LayerWalk::scratch_bytes({.config = &folder.config, .max_tokens = max_tokens}) +
+         routing_bytes(folder.config, options);
 }
 
-LocalModel::LocalModel(const ModelFolder& folder, const Options& options)
-    : options_(options), config_(folder.config), threads_(options.threads) {}
+LocalModel::LocalModel(const ModelFolder& folder, const Options& options,
+                       std::unique_ptr<ThreadPool> threads)
+    : options_(options), config_(folder.config), threads_(std::move(threads)) {}
 
 absl::StatusOr<std::unique_ptr<LocalModel>> LocalModel::load(const ModelFolder& folder,
                                                              const Options& options,
                                                              const Listener& listener) {
   RETURN_IF_ERROR(check_instruction_class());
+  ASSIGN_OR_RETURN(std::unique_ptr<ThreadPool> threads, ThreadPool::start(options.threads));
   RETURN_IF_ERROR(check_memory(folder, options, listener));
-  std::unique_ptr<LocalModel> model(new LocalModel(folder, options));
+  std::unique_ptr<LocalModel> model(new LocalModel(folder, options, std::move(threads)));
   ASSIGN_OR_RETURN(model->trunk_, load_trunk(*folder.checkpoint, folder.config,
                                              [&](uint64_t done, uint64_t total) {
                                                listener.progress("trunk", done, total);
@@ -93,7 +109,7 @@ absl::Status LocalModel::load_experts(const ModelFolder& folder, const Listener&
     ASSIGN_OR_RETURN(std::unique_ptr<LocalExpertServer> shard,
                      LocalExpertServer::load(*folder.checkpoint, config_,
                                              {.shard_idx = i, .num_shards = options_.expert_shards},
-                                             &threads_, progress));
+                                             threads_.get(), progress));
     transport_.add_server(ServerId{i}, shard.get());
     shards_.push_back(std::move(shard));
   }
@@ -105,11 +121,11 @@ absl::Status LocalModel::build(const ModelFolder& folder) {
   attention_ = make_absorbed_mla({.config = &config_,
                                   .trunk = &trunk_,
                                   .cache = cache_.get(),
-                                  .executor = &threads_,
+                                  .executor = threads_.get(),
                                   .max_tokens = step_tokens(options_)});
   ASSIGN_OR_RETURN(
       moe_, ExpertLayer::create(config_, trunk_, Placement::even(config_, options_.expert_shards),
-                                &transport_, &threads_,
+                                &transport_, threads_.get(),
                                 {.wire_out = options_.wire,
                                  .wire_back = options_.wire,
                                  .max_tokens = step_tokens(options_)}));
@@ -117,7 +133,7 @@ absl::Status LocalModel::build(const ModelFolder& folder) {
                                                        .trunk = &trunk_,
                                                        .attention = attention_.get(),
                                                        .moe = moe_.get(),
-                                                       .executor = &threads_,
+                                                       .executor = threads_.get(),
                                                        .max_tokens = step_tokens(options_)});
   engine_ = std::make_unique<Engine>(
       &config_, cache_.get(), walk_.get(),

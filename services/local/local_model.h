@@ -1,7 +1,8 @@
 // The whole cluster in one process: trunk, cache and scheduler here, expert shards behind a
 // loopback, the same gate, plan and combine between them as between processes.
 //
-// One thread drives engine(). All memory for serving is taken in load().
+// One thread drives engine(). Weights, cache and activations are taken in load(); the
+// buffers of legs grow to those of the largest step and stay.
 #pragma once
 
 #include <cstdint>
@@ -46,14 +47,15 @@ class LocalModel {
   Engine& engine() { return *engine_; }
 
  private:
-  LocalModel(const ModelFolder& folder, const Options& options);
+  LocalModel(const ModelFolder& folder, const Options& options,
+             std::unique_ptr<ThreadPool> threads);
 
   absl::Status load_experts(const ModelFolder& folder, const Listener& listener);
   absl::Status build(const ModelFolder& folder);
 
   const Options options_;
   const ModelConfig config_;
-  ThreadPool threads_;
+  const std::unique_ptr<ThreadPool> threads_;
   TrunkWeights trunk_;
   std::vector<std::unique_ptr<LocalExpertServer>> shards_;
   LoopbackTransport transport_;

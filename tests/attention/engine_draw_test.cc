@@ -1,9 +1,7 @@
 // What the engine tells the sampler of a request's past:
-//   - penalties see every id of the prompt and every generated one, drawn or forced, with its
-//   count;
-//   - a draw depends on the seed and the place in the sequence, so a request that goes on
-//   elsewhere,
-//     its ids so far forced or made part of the prompt, goes on with the same ids (design C3);
+//   - penalties see every id of the prompt and every generated one, drawn or forced, with its count;
+//   - a draw depends on the seed and the place in the sequence, so a request that goes on elsewhere,
+//     its ids so far given along, goes on with the same ids (contract C3);
 //   - a preempted request forgets none of this.
 
 #include <gtest/gtest.h>
@@ -145,6 +143,30 @@ TEST(EngineDraw, SeedsDiffer) {
   EXPECT_EQ(run(request, &listener), first);
   request.sampling.seed = 78;
   EXPECT_NE(run(request, &listener), first);
+}
+
+// What a node does with a request whose first node died: penalties, counts and limits included.
+TEST(EngineDraw, GeneratedIdsLeaveNoTrace) {
+  const Ids prompt = some_ids(9, 5);
+  Request request = drawn_request(prompt, kNum, nullptr);
+  request.sampling.repetition_penalty = 1.3f;
+  request.sampling.frequency_penalty = 0.2f;
+  request.sampling.presence_penalty = 0.3f;
+  request.sampling.min_tokens = 12;
+  request.sampling.num_logprobs = 2;
+  request.sampling.prompt_logprobs = true;
+  Listener whole;
+  run(request, &whole);
+  for (int32_t num_said = 1; num_said < static_cast<int32_t>(whole.ids.size()); ++num_said) {
+    request.generated.assign(whole.ids.begin(), whole.ids.begin() + num_said);
+    Listener rest;
+    EXPECT_EQ(run(request, &rest), Ids(whole.ids.begin() + num_said, whole.ids.end()));
+    EXPECT_TRUE(rest.prompt_logprobs.empty()) << "said before";
+    for (size_t i = 0; i < rest.logprobs.size(); ++i) {
+      EXPECT_EQ(rest.logprobs[i].chosen.logprob,
+                whole.logprobs[i + static_cast<size_t>(num_said)].chosen.logprob);
+    }
+  }
 }
 
 }  // namespace

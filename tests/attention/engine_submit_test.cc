@@ -67,12 +67,12 @@ TEST_F(EngineSubmitTest, RefusesWhatNoNodeCouldRun) {
 
 TEST_F(EngineSubmitTest, RefusesWhatTheCacheCannotHold) {
   const auto exhausted = absl::StatusCode::kResourceExhausted;
-  expect_refused(greedy_request(1, some_ids(150, 1), 11, &listener_), exhausted, "161 ids");
-  expect_refused(greedy_request(1, some_ids(1, 1), 1 << 30, &listener_), exhausted, "256 ids");
+  expect_refused(greedy_request(1, some_ids(150, 1), 12, &listener_), exhausted, "161 ids");
+  expect_refused(greedy_request(1, some_ids(1, 1), 1 << 30, &listener_), exhausted, "255 ids");
   expect_silence();
-  ASSERT_TRUE(engine_->submit(greedy_request(1, some_ids(150, 1), 10, &listener_)).ok());
+  ASSERT_TRUE(engine_->submit(greedy_request(1, some_ids(150, 1), 11, &listener_)).ok());
   engine_.run_to_end();
-  EXPECT_EQ(listener_.ids.size(), 10u);
+  EXPECT_EQ(listener_.ids.size(), 11u);
 }
 
 TEST_F(EngineSubmitTest, RefusesAnIdThatIsHere) {
@@ -103,7 +103,7 @@ TEST_F(EngineSubmitTest, RefusesOverTheLimitOfRequests) {
   EXPECT_EQ(listener_.ids, listeners[0].ids);
 }
 
-TEST_F(EngineSubmitTest, AnEngineMayGoWithRequestsInside) {
+TEST_F(EngineSubmitTest, AnEngineThatGoesTellsThoseInside) {
   Listener waiting;
   {
     TinyEngine engine({.max_running = 1});
@@ -111,8 +111,9 @@ TEST_F(EngineSubmitTest, AnEngineMayGoWithRequestsInside) {
     ASSERT_TRUE(engine->submit(greedy_request(2, some_ids(30, 1), 9, &waiting)).ok());
     engine->step();
   }
-  EXPECT_FALSE(listener_.finish);
-  EXPECT_FALSE(waiting.finish);
+  ASSERT_TRUE(listener_.finish && waiting.finish);
+  EXPECT_EQ(listener_.finish->reason, FinishReason::kCancelled);
+  EXPECT_EQ(waiting.finish->reason, FinishReason::kCancelled);
 }
 
 TEST_F(EngineSubmitTest, SomebodyListens) {

@@ -80,7 +80,7 @@ TEST(RequestCheck, SamplingIsValidated) {
 
 TEST(RequestCheck, ForcedIdsLeaveOneToDraw) {
   expect_taken(request_of(4, 10, 9));
-  expect_invalid(request_of(4, 10, 10), "10 forced ids");
+  expect_invalid(request_of(4, 10, 10), "10 generated or forced ids");
   expect_invalid(request_of(4, 10, 11), "max_tokens 10");
   Request request = request_of(4, 10, 11);
   request.score_only = true;  // nothing is drawn
@@ -104,11 +104,11 @@ TEST(RequestCheck, TheContextHoldsPromptForcedAndADraw) {
 
 TEST(RequestCheck, TheCacheHoldsTheWholeRequest) {
   const auto exhausted = absl::StatusCode::kResourceExhausted;
-  expect_taken(request_of(44, 20));
-  expect_refused(request_of(45, 20), exhausted, "65 ids");
-  expect_refused(request_of(45, 20), exhausted, "holds 64");
-  expect_refused(request_of(1, kMax), exhausted, "100 ids");  // it ends with the context
-  expect_refused(request_of(99, kMax), exhausted, "100 ids");
+  expect_taken(request_of(45, 20));  // the last id drawn is never computed
+  expect_refused(request_of(46, 20), exhausted, "65 ids");
+  expect_refused(request_of(46, 20), exhausted, "holds 64");
+  expect_refused(request_of(1, kMax), exhausted, "99 ids");  // it ends with the context
+  expect_refused(request_of(99, kMax), exhausted, "99 ids");
 
   Request scored = request_of(60, 1, 4);
   scored.score_only = true;
@@ -117,6 +117,20 @@ TEST(RequestCheck, TheCacheHoldsTheWholeRequest) {
   expect_taken(scored);
   scored.forced.push_back(0);
   expect_refused(scored, exhausted, "65 ids");
+}
+
+TEST(RequestCheck, GeneratedIdsAreCheckedLikeOthers) {
+  const auto invalid = absl::StatusCode::kInvalidArgument;
+  Request request = request_of(4, 3);
+  request.generated = {1, 2};
+  expect_taken(request);
+  request.forced = {1};
+  expect_refused(request, invalid, "not both");
+  request.forced.clear();
+  request.generated = {1, 50};
+  expect_refused(request, invalid, "generated[1]");
+  request.generated = {1, 2, 3};
+  expect_refused(request, invalid, "nothing to draw");
 }
 
 // A context that the cache holds whole is never the cache's refusal, however much is asked for.

@@ -105,6 +105,13 @@ class SizeTest(RequestTest):
         self.works("generate", "--model", BARD, "--prompt", "a", "--max-tokens", "2", "--threads",
                    "1", "--prefill-chunk", "65536", preexec_fn=limit_memory)
 
+    @unittest.skipIf(SANITIZED, "a sanitizer takes terabytes of addresses")
+    def test_more_threads_than_the_machine_gives(self):
+        def limit_memory():
+            resource.setrlimit(resource.RLIMIT_AS, (1 << 30, 1 << 30))
+        self.fails("generate", "--model", BARD, "--ids", "0,5", "--threads", "1000",
+                   says=["RESOURCE_EXHAUSTED", "1000 threads"], preexec_fn=limit_memory)
+
 
 class ModelTest(RequestTest):
     def test_no_model(self):

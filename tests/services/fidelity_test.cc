@@ -82,6 +82,7 @@ TEST_P(FidelityTest, LogitsAreTheReferences) {
       double off = 0;
       for (size_t i = row; i < row + static_cast<size_t>(vocab); ++i) {
         largest = std::max<double>(largest, std::fabs(golden.logits[i]));
+        ASSERT_TRUE(std::isfinite(logits[i]));
         off = std::max<double>(off, std::fabs(double{logits[i]} - golden.logits[i]));
       }
       worst = std::max(worst, off / largest);
