@@ -5,8 +5,8 @@
 // request admitted always finishes: with a token that ends it, at its limit, cancelled, or with an
 // error that is its own.
 //
-// One thread, the step thread, calls everything here; a server puts a mailbox in front. All memory
-// for serving is taken at creation.
+// One thread, the step thread, calls everything here; a server puts a mailbox in front. An engine
+// that goes tells the requests inside that they are cancelled.
 #pragma once
 
 #include <cstdint>

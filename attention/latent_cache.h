@@ -10,9 +10,10 @@
 //
 //     slot(pos) = table.pages[pos / B] * B + pos % B          the same slot in every layer
 //
-// Pages are counted (attention/page_allocator.h), so that sequences may share them; only a
-// sequence's last page is written, and a shared page never. Not thread-safe: the step thread owns
-// the cache. All memory is taken in create(); nothing is allocated while serving.
+// Pages are counted (attention/page_allocator.h), so that sequences may share them. A row is
+// written once, when its token is computed, so a page that is full stays as it is; a shared page is
+// never written. Not thread-safe: the step thread owns the cache. Its addresses are taken in
+// create(); the system commits a page's memory when it is first written.
 #pragma once
 
 #include <cstdint>

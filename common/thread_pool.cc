@@ -11,6 +11,7 @@
 
 #include "absl/strings/str_format.h"
 #include "common/check.h"
+#include "common/status_macros.h"
 
 namespace conclave {
 namespace {
@@ -34,26 +35,27 @@ Executor* inline_executor() {
 
 ThreadPool::ThreadPool(int32_t num_threads) {
   CHECK(num_threads >= 1);
-  try {
-    for (int32_t i = 1; i < num_threads; ++i) threads_.emplace_back([this] { work(); });
-  } catch (...) {  // the machine has no more threads; those that started must end before we do
-    stop();
-    throw;
-  }
+  CHECK(add_threads(num_threads - 1).ok());
 }
 
 absl::StatusOr<std::unique_ptr<ThreadPool>> ThreadPool::start(int32_t num_threads) {
-  try {
-    return std::make_unique<ThreadPool>(num_threads);
-  } catch (const std::system_error& error) {
-    return absl::ResourceExhaustedError(
-        absl::StrFormat("cannot start %d threads: %s", num_threads, error.what()));
-  }
+  CHECK(num_threads >= 1);
+  auto pool = std::make_unique<ThreadPool>(1);
+  RETURN_IF_ERROR(pool->add_threads(num_threads - 1));
+  return pool;
 }
 
-ThreadPool::~ThreadPool() { stop(); }
+absl::Status ThreadPool::add_threads(int32_t count) {
+  try {
+    for (int32_t i = 0; i < count; ++i) threads_.emplace_back([this] { work(); });
+  } catch (const std::system_error& error) {
+    return absl::ResourceExhaustedError(
+        absl::StrFormat("cannot start %d threads beside the first: %s", count, error.what()));
+  }
+  return absl::OkStatus();
+}
 
-void ThreadPool::stop() {
+ThreadPool::~ThreadPool() {
   {
     std::lock_guard<std::mutex> lock(mutex_);
     stopping_ = true;

@@ -12,6 +12,7 @@
 #include <thread>
 #include <vector>
 
+#include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "common/executor.h"
 
@@ -19,8 +20,8 @@ namespace conclave {
 
 class ThreadPool final : public Executor {
  public:
-  // `num_threads` counts the caller: 1 starts no thread at all. Throws std::system_error where the
-  // machine refuses a thread; start() says it with a status.
+  // `num_threads` counts the caller: 1 starts no thread at all. The machine must have the threads;
+  // start() is for where that is not known.
   explicit ThreadPool(int32_t num_threads);
   ~ThreadPool() override;
 
@@ -41,7 +42,7 @@ class ThreadPool final : public Executor {
   };
 
   void work();
-  void stop();
+  absl::Status add_threads(int32_t count);
   static void run_tasks(Job* job);
 
   std::mutex mutex_;

@@ -1,4 +1,5 @@
-// Which servers hold which expert: an immutable, versioned table of layer x expert -> servers.
+// Which servers hold which expert: a versioned table of layer x expert -> servers, built with add()
+// and not changed once it is in use.
 //
 // Layers that are dense have no experts and no entries. An expert that nobody holds has an empty
 // list; who plans a dispatch must look. Plain value: copy it, compare it, send it.

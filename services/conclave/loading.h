@@ -8,7 +8,7 @@
 namespace conclave {
 
 // Says on stderr what the model needs and how far loading is; one line that is rewritten on a
-// terminal, silent progress elsewhere.
+// terminal, and a line per part when it is loaded elsewhere.
 LocalModel::Listener loading_on_stderr();
 
 RequestLimits limits_of(const ModelFolder& folder, const LocalModel::Options& options);

@@ -1,7 +1,8 @@
 // What the engine tells the sampler of a request's past:
-//   - penalties see every id of the prompt and every generated one, drawn or forced, with its count;
-//   - a draw depends on the seed and the place in the sequence, so a request that goes on elsewhere,
-//     its ids so far given along, goes on with the same ids (contract C3);
+//   - penalties see every id of the prompt and every generated one, drawn or forced, as often as it
+//     was said;
+//   - a draw depends on the seed and the place in the sequence, so a request that goes on
+//     elsewhere, its ids so far given along, goes on with the same ids (contract C3);
 //   - a preempted request forgets none of this.
 
 #include <gtest/gtest.h>

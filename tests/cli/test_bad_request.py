@@ -110,7 +110,7 @@ class SizeTest(RequestTest):
         def limit_memory():
             resource.setrlimit(resource.RLIMIT_AS, (1 << 30, 1 << 30))
         self.fails("generate", "--model", BARD, "--ids", "0,5", "--threads", "1000",
-                   says=["RESOURCE_EXHAUSTED", "1000 threads"], preexec_fn=limit_memory)
+                   says=["RESOURCE_EXHAUSTED", "999 threads"], preexec_fn=limit_memory)
 
 
 class ModelTest(RequestTest):
