@@ -7,7 +7,7 @@ cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
 read -ra package_flags < <(pkg-config --cflags libhwy libpcre2-8)
 flags=(-std=c++20 -ffp-contract=off -fsyntax-only -Wall -Wextra -Werror
-  -Wno-missing-field-initializers -I. "${package_flags[@]}")
+  -Wno-missing-field-initializers -I. '-DCONCLAVE_SOURCE_DIR="."' "${package_flags[@]}")
 
 check_header() {
   local header=$1
