@@ -51,8 +51,8 @@ class EngineCancelTest : public testing::Test {
     }
   }
 
+  Listener listeners_[kNum];  // outlives the engine
   TinyEngine engine_{{.max_running = 3}};
-  Listener listeners_[kNum];
 };
 
 TEST_F(EngineCancelTest, NobodyIsNotCancelled) {

@@ -49,8 +49,8 @@ class EngineFinishTest : public testing::Test {
 
   const Ids prompt_ = some_ids(13, /*seed=*/1);
   const Ids greedy_ = greedy_ids(prompt_, kLong);
+  Listener listener_;  // outlives the engine
   TinyEngine engine_{{}};
-  Listener listener_;
 };
 
 TEST_F(EngineFinishTest, AtMaxTokens) {

@@ -15,8 +15,8 @@ using testing::HasSubstr;
 class EngineSubmitTest : public testing::Test {
  protected:
   // 20 pages of 8: 160 tokens, less than the model's context of 256.
+  Listener listener_;  // outlives the engine
   TinyEngine engine_{{.num_pages = 20, .max_requests = 4}};
-  Listener listener_;
 
   void expect_refused(const Request& request, absl::StatusCode code, const std::string& word) {
     const int32_t before = engine_->num_requests();
