@@ -73,11 +73,31 @@ absl::Status Engine::submit(Request request) {
 }
 
 bool Engine::cancel(RequestId id) {
+  return end_early(id, FinishReason::kCancelled, absl::OkStatus());
+}
+
+bool Engine::fail(RequestId id, absl::Status status) {
+  CHECK(!status.ok());
+  return end_early(id, FinishReason::kError, std::move(status));
+}
+
+bool Engine::end_early(RequestId id, FinishReason reason, absl::Status status) {
   const auto found = sequences_.find(id);
   if (found == sequences_.end() || found->second->finish) return false;
-  end(found->second.get(), FinishReason::kCancelled);
+  end(found->second.get(), reason, std::move(status));
   if (!stepping_) let_go_finished();
   return true;
+}
+
+void Engine::retry_stalled() {
+  CHECK(!stepping_);
+  for (auto& [id, sequence] : sequences_) sequence->stalled = false;
+}
+
+int32_t Engine::num_stalled() const {
+  return static_cast<int32_t>(
+      std::count_if(sequences_.begin(), sequences_.end(),
+                    [](const auto& entry) { return entry.second->stalled; }));
 }
 
 bool Engine::step() {
@@ -91,10 +111,10 @@ bool Engine::step() {
   std::vector<RowFault> faults;
   const absl::Status status = walk_->run(step_, &faults);
   if (status.ok()) {
-    fail_faulty(parts, faults);
+    drop_faulty(parts, faults);
     say_rows(account(parts));
   } else {
-    for (const StepPart& part : parts) end(part.sequence, FinishReason::kError, status);
+    for (const StepPart& part : parts) fail_or_stall(part.sequence, status);
   }
   stepping_ = false;
   let_go_finished();
@@ -117,16 +137,25 @@ void Engine::collect(const std::vector<StepPart>& parts) {
   }
 }
 
-// A token that went wrong fails its own request; the others of the step go on.
-void Engine::fail_faulty(const std::vector<StepPart>& parts, std::span<const RowFault> faults) {
+// A token that went wrong takes its own part out of the step; the others go on. Faults come in the
+// order of layers, and a sequence's first decides: the later ones may be its consequences.
+void Engine::drop_faulty(const std::vector<StepPart>& parts, std::span<const RowFault> faults) {
   for (const RowFault& fault : faults) {
     int32_t first = 0;
     for (const StepPart& part : parts) {
       const bool inside = fault.token_idx >= first && fault.token_idx < first + part.count;
-      if (inside) end(part.sequence, FinishReason::kError, fault.status);
+      if (inside) fail_or_stall(part.sequence, fault.status);
       first += part.count;
     }
   }
+}
+
+void Engine::fail_or_stall(Sequence* sequence, const absl::Status& status) {
+  if (sequence->stalled || sequence->finish) return;
+  if (!absl::IsUnavailable(status)) return end(sequence, FinishReason::kError, status);
+  sequence->stalled = true;
+  ++num_stalls_;
+  last_stall_ = status;
 }
 
 // Books what was computed and lists the tokens whose logits are needed.
@@ -135,6 +164,10 @@ std::vector<Engine::LogitRow> Engine::account(const std::vector<StepPart>& parts
   int32_t token_idx = 0;
   for (const StepPart& part : parts) {
     Sequence& sequence = *part.sequence;
+    if (sequence.stalled) {
+      token_idx += part.count;
+      continue;
+    }
     const bool prompt_logprobs = sequence.request.sampling.prompt_logprobs;
     for (int32_t position = part.first; position < part.first + part.count; ++position) {
       const bool logits = sequence.request.wants_logits && position >= sequence.num_said;

@@ -5,6 +5,10 @@
 // request admitted always finishes: with a token that ends it, at its limit, cancelled, or with an
 // error that is its own.
 //
+// A request whose rows met something that may pass (MoeLayer's UNAVAILABLE: experts that nobody
+// holds or answers for) is stalled, not failed: the part of it that this step computed counts for
+// nothing and is computed again, with the same bits, after retry_stalled(). The others go on.
+//
 // One thread, the step thread, calls everything here; a server puts a mailbox in front. An engine
 // that goes tells the requests inside that they are cancelled.
 #pragma once
@@ -50,10 +54,26 @@ class Engine {
   // Ends a request with kCancelled; false when there is none of that id. Allowed inside observers.
   bool cancel(RequestId id);
 
-  // Runs one forward pass. False when there is nothing to run.
+  // Runs one forward pass. False when there is nothing to run: nobody is here, or all are stalled.
   bool step();
 
+  // Lets stalled requests run again: when the placement has changed, or after a while.
+  void retry_stalled();
+
+  // Ends a request with kError and `status`, as cancel() does: a deadline that has passed.
+  bool fail(RequestId id, absl::Status status);
+
   int32_t num_requests() const { return static_cast<int32_t>(sequences_.size()); }
+  int32_t num_running() const { return scheduler_.num_running(); }
+  int32_t num_waiting() const { return scheduler_.num_waiting(); }
+  int32_t num_stalled() const;
+  int64_t num_stalls() const { return num_stalls_; }  // times that a request was stalled
+  // The first reason of the last step that stalled somebody, for people.
+  const absl::Status& last_stall() const { return last_stall_; }
+
+  // Of the last step().
+  int32_t last_step_tokens() const { return step_.num_tokens(); }
+
   int64_t num_steps() const { return num_steps_; }
   int64_t num_preemptions() const { return scheduler_.num_preemptions(); }
   const LatentCache& cache() const { return *cache_; }
@@ -67,7 +87,8 @@ class Engine {
   };
 
   void collect(const std::vector<StepPart>& parts);
-  void fail_faulty(const std::vector<StepPart>& parts, std::span<const RowFault> faults);
+  void drop_faulty(const std::vector<StepPart>& parts, std::span<const RowFault> faults);
+  void fail_or_stall(Sequence* sequence, const absl::Status& status);
   std::vector<LogitRow> account(const std::vector<StepPart>& parts);
   void say_rows(std::span<const LogitRow> rows);
   void say_row(const LogitRow& row, std::span<const float> logits);
@@ -75,6 +96,7 @@ class Engine {
   void next_token(Sequence* sequence, std::span<const float> logits);
   absl::StatusOr<int32_t> draw(const Sequence& sequence, std::span<const float> logits);
   void end_if_complete(Sequence* sequence);
+  bool end_early(RequestId id, FinishReason reason, absl::Status status);
   void end(Sequence* sequence, FinishReason reason, absl::Status status = absl::OkStatus());
   void let_go_finished();
 
@@ -88,6 +110,8 @@ class Engine {
   Step step_;
   uint64_t num_arrivals_ = 0;
   int64_t num_steps_ = 0;
+  int64_t num_stalls_ = 0;
+  absl::Status last_stall_;
   bool stepping_ = false;  // sequences are let go between steps only
 };
 

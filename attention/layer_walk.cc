@@ -22,6 +22,7 @@ int32_t widest_ffn(const ModelConfig& config) {
 LayerWalk::LayerWalk(const Parts& parts)
     : parts_(parts),
       config_(*parts.config),
+      moe_step_(parts.moe->new_step()),
       hidden_(parts.max_tokens, config_.hidden_dim),
       normed_(parts.max_tokens, config_.hidden_dim),
       branch_(parts.max_tokens, config_.hidden_dim),
@@ -81,13 +82,13 @@ absl::Status LayerWalk::run_layer(int32_t layer_idx, const Step& step,
 absl::Status LayerWalk::run_moe(int32_t layer_idx, std::vector<RowFault>* faults) {
   const LayerWeights& layer = parts_.trunk->layers[layer_idx];
   const Rows<float> branch = branch_.first_rows(num_tokens_);
-  RETURN_IF_ERROR(parts_.moe->begin(layer_idx, normed_.first_rows(num_tokens_), &moe_step_));
+  RETURN_IF_ERROR(parts_.moe->begin(layer_idx, normed_.first_rows(num_tokens_), moe_step_.get()));
   const bool has_shared = config_.moe.shared_expert_dim > 0;
   if (has_shared) run_ffn(layer, shared_.first_rows(num_tokens_));
-  RETURN_IF_ERROR(parts_.moe->finish(&moe_step_, branch));
+  RETURN_IF_ERROR(parts_.moe->finish(moe_step_.get(), branch));
   if (has_shared) add_rows(shared_.first_rows(num_tokens_), branch);
   // A row that went wrong goes wrong in every later layer too; its first fault is the one to tell.
-  for (const RowFault& fault : moe_step_.faults) {
+  for (const RowFault& fault : moe_step_->faults) {
     const bool known = std::any_of(faults->begin(), faults->end(), [&](const RowFault& other) {
       return other.token_idx == fault.token_idx;
     });

@@ -62,7 +62,7 @@ class LayerWalk {
 
   const Parts parts_;
   const ModelConfig& config_;
-  MoeStep moe_step_;
+  const std::unique_ptr<MoeStep> moe_step_;
   int32_t num_tokens_ = 0;  // of the last step
 
   Matrix<float> hidden_;    // [max_tokens, D] the residual stream

@@ -53,7 +53,7 @@ void Scheduler::plan_running(std::vector<StepPart>* parts, int32_t* budget) {
   for (const bool decoding : {true, false}) {
     for (size_t i = 0; i < running_.size(); ++i) {
       Sequence* const sequence = running_[i];
-      if (sequence->decodes() != decoding || *budget == 0) continue;
+      if (sequence->stalled || sequence->decodes() != decoding || *budget == 0) continue;
       const int32_t left = sequence->num_ids() - sequence->num_computed;
       const int32_t count = std::min({left, options_.prefill_chunk, *budget});
       if (!make_room(sequence, sequence->num_computed + count)) continue;
@@ -84,6 +84,7 @@ void Scheduler::preempt(Sequence* sequence) {
   std::erase(running_, sequence);
   cache_->release(&sequence->table);
   sequence->num_computed = 0;
+  sequence->stalled = false;
   insert_in_order(sequence, &waiting_);
   ++num_preemptions_;
 }

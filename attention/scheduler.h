@@ -9,6 +9,9 @@
 //      priority, the youngest among equals, gives up all of its pages and goes back to the waiting
 //      ones. It is computed again later from its ids: same bits (contract C1).
 //
+// Stalled sequences keep their place and pages and are passed over; a preempted one is stalled no
+// longer.
+//
 // Changes page tables and the two lists, touches no tensor. Not thread-safe. A sequence alone
 // always fits: the engine admits none whose whole length exceeds the cache.
 #pragma once

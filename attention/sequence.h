@@ -21,6 +21,7 @@ struct Sequence {
   bool prompt_said = false;               // they were delivered
   TokenCounts counts;                     // for the penalties
   std::optional<Finish> finish;           // set when it is over; the engine then lets it go
+  bool stalled = false;                   // not scheduled until the engine tries again
 
   int32_t num_prompt() const { return static_cast<int32_t>(request.prompt.size()); }
   int32_t num_generated() const { return static_cast<int32_t>(ids.size()) - num_prompt(); }

@@ -6,8 +6,9 @@ set(CONCLAVE_MAY_kernels common)
 set(CONCLAVE_MAY_model common kernels)
 set(CONCLAVE_MAY_experts common kernels model)
 set(CONCLAVE_MAY_router common kernels model)
+set(CONCLAVE_MAY_router_wire common kernels model router proto)
 set(CONCLAVE_MAY_attention common kernels model router)
-set(CONCLAVE_MAY_services common kernels model experts router attention)
+set(CONCLAVE_MAY_services common kernels model experts router attention gateway proto router_wire)
 
 # conclave_library(NAME SRCS a.cc b.cc DEPS common model LINKS absl::status)
 #   DEPS   folders of ours, out of CONCLAVE_MAY_<NAME>

@@ -4,7 +4,6 @@
 #pragma once
 
 #include <map>
-#include <span>
 
 #include "router/transport.h"
 
@@ -17,8 +16,8 @@ class LoopbackServer {
 
   virtual void submit(const LegRequest& request, LegReply* reply) = 0;
 
-  // Answers everything that was submitted.
-  virtual void run() = 0;
+  // Answers everything that was submitted; false when that was nothing.
+  virtual bool run() = 0;
 };
 
 class LoopbackTransport final : public Transport {
@@ -27,7 +26,8 @@ class LoopbackTransport final : public Transport {
   void add_server(ServerId id, LoopbackServer* server) { servers_[id] = server; }
 
   void send(const LegRequest& request, LegReply* reply) override;
-  void wait(std::span<LegReply* const> replies) override;
+  bool wait(absl::Time until) override;
+  void cancel(LegReply* reply, absl::Status status) override;
 
  private:
   std::map<ServerId, LoopbackServer*> servers_;

@@ -35,8 +35,4 @@ absl::Status read_expert_tensors(const ModelConfig& config, int32_t layer_idx, i
   return source->matrix(spec, &ffn->down);
 }
 
-bool holds_expert(const ExpertRange& range, int32_t num_experts, int32_t expert) {
-  return int64_t{expert} * range.num_shards / num_experts == range.shard_idx;
-}
-
 }  // namespace conclave

@@ -15,7 +15,4 @@ namespace conclave {
 absl::Status read_expert_tensors(const ModelConfig& config, int32_t layer_idx, int32_t expert,
                                  TensorSource* source, FfnWeights* ffn);
 
-// Whether shard `range` holds `expert`.
-bool holds_expert(const ExpertRange& range, int32_t num_experts, int32_t expert);
-
 }  // namespace conclave

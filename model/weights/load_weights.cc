@@ -11,20 +11,26 @@
 namespace conclave {
 namespace {
 
+// Keeps what `source` had to copy with the weights that point at it.
+template <typename Weights>
+void keep_owned(TensorSource* source, Weights* weights) {
+  Owned owned = source->take_owned();
+  weights->owned = std::move(owned.floats);
+  weights->owned_bytes = std::move(owned.bytes);
+}
+
 // Moves what `source` had to copy into the weights that point at it, and pages the rest in.
 template <typename Weights>
 absl::Status finish(const Checkpoint& checkpoint, TensorSource* source, LoadMeter* meter,
                     Weights* weights) {
   weights->num_bytes = source->num_bytes();
-  Owned owned = source->take_owned();
-  weights->owned = std::move(owned.floats);
-  weights->owned_bytes = std::move(owned.bytes);
+  keep_owned(source, weights);
   RETURN_IF_ERROR(page_in(checkpoint, source->ranges(), meter));
   meter->finish();
   return absl::OkStatus();
 }
 
-absl::Status read_experts(const ModelConfig& config, const ExpertRange& range, TensorSource* source,
+absl::Status read_experts(const ModelConfig& config, const ExpertSet& held, TensorSource* source,
                           ExpertWeights* experts) {
   const int32_t num_experts = config.moe.gate.num_experts;
   experts->layers.resize(static_cast<size_t>(config.num_layers));
@@ -33,7 +39,7 @@ absl::Status read_experts(const ModelConfig& config, const ExpertRange& range, T
     row.resize(static_cast<size_t>(num_experts));
     if (!config.is_moe_layer(layer)) continue;
     for (int32_t e = 0; e < num_experts; ++e) {
-      if (!holds_expert(range, num_experts, e)) continue;
+      if (!held.contains(layer, e)) continue;
       auto ffn = std::make_unique<FfnWeights>();
       RETURN_IF_ERROR(read_expert_tensors(config, layer, e, source, ffn.get()));
       row[static_cast<size_t>(e)] = std::move(ffn);
@@ -42,15 +48,15 @@ absl::Status read_experts(const ModelConfig& config, const ExpertRange& range, T
   return absl::OkStatus();
 }
 
-absl::Status check_range(const ExpertRange& range, const ModelConfig& config) {
-  const int32_t num_experts = config.moe.gate.num_experts;
-  if (range.num_shards >= 1 && range.num_shards <= std::max(num_experts, 1) &&
-      range.shard_idx >= 0 && range.shard_idx < range.num_shards) {
+absl::Status check_shape(const ExpertSet& held, const ModelConfig& config) {
+  if (held.num_layers() == config.num_layers &&
+      held.num_experts() == config.moe.gate.num_experts) {
     return absl::OkStatus();
   }
-  return absl::InvalidArgumentError(absl::StrCat("shard ", range.shard_idx, " of ",
-                                                 range.num_shards, " is no part of ", num_experts,
-                                                 " experts"));
+  return absl::InvalidArgumentError(
+      absl::StrCat("a set of ", held.num_layers(), " layers of ", held.num_experts(),
+                   " experts is not one of this model, which has ", config.num_layers, " of ",
+                   config.moe.gate.num_experts));
 }
 
 }  // namespace
@@ -74,17 +80,29 @@ absl::StatusOr<TrunkWeights> load_trunk(const Checkpoint& checkpoint, const Mode
 }
 
 absl::StatusOr<ExpertWeights> load_experts(const Checkpoint& checkpoint, const ModelConfig& config,
-                                           const ExpertRange& range, LoadProgress progress) {
-  RETURN_IF_ERROR(check_range(range, config));
+                                           const ExpertSet& held, LoadProgress progress) {
+  RETURN_IF_ERROR(check_shape(held, config));
   RETURN_IF_ERROR(measure_model(checkpoint, config).status());
   TensorSource headers(&checkpoint, &config, ReadMode::kHeadersOnly, nullptr);
   ExpertWeights experts;
-  RETURN_IF_ERROR(read_experts(config, range, &headers, &experts));
+  RETURN_IF_ERROR(read_experts(config, held, &headers, &experts));
   LoadMeter meter(headers.num_bytes(), progress);
   TensorSource source(&checkpoint, &config, ReadMode::kLoad, &meter);
-  RETURN_IF_ERROR(read_experts(config, range, &source, &experts));
+  RETURN_IF_ERROR(read_experts(config, held, &source, &experts));
   RETURN_IF_ERROR(finish(checkpoint, &source, &meter, &experts));
   return experts;
+}
+
+absl::StatusOr<GateStack> load_gates(const Checkpoint& checkpoint, const ModelConfig& config) {
+  RETURN_IF_ERROR(measure_model(checkpoint, config).status());
+  const auto unheard = [](uint64_t, uint64_t) {};
+  LoadMeter meter(0, unheard);
+  TensorSource source(&checkpoint, &config, ReadMode::kLoad, &meter);
+  GateStack gates;
+  RETURN_IF_ERROR(read_gate_tensors(config, &source, &gates.layers));
+  keep_owned(&source, &gates);
+  RETURN_IF_ERROR(page_in(checkpoint, source.ranges(), &meter));
+  return gates;
 }
 
 }  // namespace conclave

@@ -7,8 +7,9 @@
 namespace conclave {
 namespace {
 
-absl::Status read_gate(const ModelConfig& config, const std::string& prefix, TensorSource* source,
+absl::Status read_gate(const ModelConfig& config, int32_t layer_idx, TensorSource* source,
                        GateWeights* gate) {
+  const std::string prefix = absl::StrCat(layer_prefix(layer_idx), "mlp.gate.");
   const int32_t num_experts = config.moe.gate.num_experts;
   RETURN_IF_ERROR(source->matrix({.name = absl::StrCat(prefix, "weight"),
                                   .num_rows = num_experts,
@@ -34,7 +35,7 @@ absl::Status read_layer(const ModelConfig& config, int32_t layer_idx, TensorSour
     return read_ffn_tensors(absl::StrCat(prefix, "mlp."), dim, config.dense_dim, source,
                             &layer->ffn);
   }
-  RETURN_IF_ERROR(read_gate(config, absl::StrCat(prefix, "mlp.gate."), source, &layer->gate));
+  RETURN_IF_ERROR(read_gate(config, layer_idx, source, &layer->gate));
   if (config.moe.shared_expert_dim == 0) return absl::OkStatus();
   return read_ffn_tensors(absl::StrCat(prefix, "mlp.shared_experts."), dim,
                           config.moe.shared_expert_dim, source, &layer->ffn);
@@ -64,6 +65,16 @@ absl::Status read_trunk_tensors(const ModelConfig& config, TensorSource* source,
   }
   table.name = "lm_head.weight";
   return source->matrix(table, &trunk->head);
+}
+
+absl::Status read_gate_tensors(const ModelConfig& config, TensorSource* source,
+                               std::vector<GateWeights>* layers) {
+  layers->resize(static_cast<size_t>(config.num_layers));
+  for (int32_t i = 0; i < config.num_layers; ++i) {
+    if (!config.is_moe_layer(i)) continue;
+    RETURN_IF_ERROR(read_gate(config, i, source, &(*layers)[static_cast<size_t>(i)]));
+  }
+  return absl::OkStatus();
 }
 
 absl::Status read_ffn_tensors(const std::string& prefix, int32_t hidden_dim, int32_t ffn_dim,

@@ -18,6 +18,7 @@
 #include "kernels/weight.h"
 #include "model/checkpoint/checkpoint.h"
 #include "model/config/model_config.h"
+#include "model/weights/expert_set.h"
 #include "model/weights/load_meter.h"
 
 namespace conclave {
@@ -65,15 +66,16 @@ struct TrunkWeights {
   std::vector<std::unique_ptr<std::byte[]>> owned_bytes;
 };
 
-// Which experts of every MoE layer a shard holds: shard i of n holds expert e where
-// e * n / E == i, the same in every layer.
-struct ExpertRange {
-  int32_t shard_idx = 0;
-  int32_t num_shards = 1;
+// The gates of all layers; a dense layer's has no weight.
+struct GateStack {
+  std::vector<GateWeights> layers;  // [L]
+
+  std::vector<std::unique_ptr<float[]>> owned;
+  std::vector<std::unique_ptr<std::byte[]>> owned_bytes;
 };
 
 struct ExpertWeights {
-  // [L][E]; null where the layer is dense or another shard holds the expert.
+  // [L][E]; null where the layer is dense or another server holds the expert.
   std::vector<std::vector<std::unique_ptr<FfnWeights>>> layers;
 
   uint64_t num_bytes = 0;
@@ -88,7 +90,10 @@ struct ExpertWeights {
 absl::StatusOr<TrunkWeights> load_trunk(const Checkpoint& checkpoint, const ModelConfig& config,
                                         LoadProgress progress);
 absl::StatusOr<ExpertWeights> load_experts(const Checkpoint& checkpoint, const ModelConfig& config,
-                                           const ExpertRange& range, LoadProgress progress);
+                                           const ExpertSet& held, LoadProgress progress);
+
+// The gates alone: what a gateway that routes needs.
+absl::StatusOr<GateStack> load_gates(const Checkpoint& checkpoint, const ModelConfig& config);
 
 // What a model weighs, counted from the headers, for `inspect` and for the check before loading.
 struct ModelSize {

@@ -7,9 +7,9 @@
 namespace conclave {
 
 absl::StatusOr<std::unique_ptr<LocalExpertServer>> LocalExpertServer::load(
-    const Checkpoint& checkpoint, const ModelConfig& config, const ExpertRange& range,
+    const Checkpoint& checkpoint, const ModelConfig& config, const ExpertSet& held,
     Executor* executor, LoadProgress progress) {
-  ASSIGN_OR_RETURN(ExpertWeights weights, load_experts(checkpoint, config, range, progress));
+  ASSIGN_OR_RETURN(ExpertWeights weights, load_experts(checkpoint, config, held, progress));
   return std::unique_ptr<LocalExpertServer>(
       new LocalExpertServer(config, std::move(weights), executor));
 }
@@ -35,9 +35,10 @@ void LocalExpertServer::submit(const LegRequest& request, LegReply* reply) {
                    }});
 }
 
-void LocalExpertServer::run() {
-  while (batcher_.run_once()) {
-  }
+bool LocalExpertServer::run() {
+  bool answered = false;
+  while (batcher_.run_once()) answered = true;
+  return answered;
 }
 
 }  // namespace conclave

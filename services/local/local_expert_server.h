@@ -17,15 +17,15 @@ namespace conclave {
 
 class LocalExpertServer final : public LoopbackServer {
  public:
-  // Loads the experts of `range`. `checkpoint`, `config` and `executor` outlive the server.
+  // Loads the experts of `held`. `checkpoint`, `config` and `executor` outlive the server.
   static absl::StatusOr<std::unique_ptr<LocalExpertServer>> load(const Checkpoint& checkpoint,
                                                                  const ModelConfig& config,
-                                                                 const ExpertRange& range,
+                                                                 const ExpertSet& held,
                                                                  Executor* executor,
                                                                  LoadProgress progress);
 
   void submit(const LegRequest& request, LegReply* reply) override;
-  void run() override;
+  bool run() override;
 
  private:
   LocalExpertServer(const ModelConfig& config, ExpertWeights weights, Executor* executor);

@@ -8,7 +8,7 @@
 #include "common/host_memory.h"
 #include "common/status_macros.h"
 #include "kernels/instruction_class.h"
-#include "router/moe_layer.h"
+#include "router/expert_layer.h"
 
 namespace conclave {
 namespace {
@@ -106,10 +106,11 @@ absl::Status LocalModel::load_experts(const ModelFolder& folder, const Listener&
     const auto progress = [&](uint64_t done, uint64_t total) {
       listener.progress(name, done, total);
     };
+    const ExpertRange range{.shard_idx = i, .num_shards = options_.expert_shards};
+    ASSIGN_OR_RETURN(const ExpertSet held, ExpertSet::shard(config_, range));
     ASSIGN_OR_RETURN(std::unique_ptr<LocalExpertServer> shard,
-                     LocalExpertServer::load(*folder.checkpoint, config_,
-                                             {.shard_idx = i, .num_shards = options_.expert_shards},
-                                             threads_.get(), progress));
+                     LocalExpertServer::load(*folder.checkpoint, config_, held, threads_.get(),
+                                             progress));
     transport_.add_server(ServerId{i}, shard.get());
     shards_.push_back(std::move(shard));
   }
@@ -124,8 +125,12 @@ absl::Status LocalModel::build(const ModelFolder& folder) {
                                   .executor = threads_.get(),
                                   .max_tokens = step_tokens(options_)});
   ASSIGN_OR_RETURN(
-      moe_, ExpertLayer::create(config_, trunk_, Placement::even(config_, options_.expert_shards),
-                                &transport_, threads_.get(),
+      moe_, ExpertLayer::create({.config = &config_,
+                                 .gates = gate_weights(trunk_),
+                                 .transport = &transport_,
+                                 .executor = threads_.get(),
+                                 .clock = &clock_},
+                                Placement::even(config_, options_.expert_shards),
                                 {.wire_out = options_.wire,
                                  .wire_back = options_.wire,
                                  .max_tokens = step_tokens(options_)}));

@@ -13,6 +13,7 @@
 
 #include "absl/status/statusor.h"
 #include "attention/engine.h"
+#include "common/clock.h"
 #include "common/thread_pool.h"
 #include "services/local/local_expert_server.h"
 #include "services/local/model_folder.h"
@@ -59,6 +60,7 @@ class LocalModel {
   TrunkWeights trunk_;
   std::vector<std::unique_ptr<LocalExpertServer>> shards_;
   LoopbackTransport transport_;
+  const SystemClock clock_;
   std::unique_ptr<LatentCache> cache_;
   std::unique_ptr<AttentionForm> attention_;
   std::unique_ptr<MoeLayer> moe_;

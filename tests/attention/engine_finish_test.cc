@@ -186,12 +186,12 @@ TEST_F(EngineFinishTest, AFailedStepFailsWhoWasInItAndNoOther) {
     ASSERT_TRUE(engine->submit(greedy_request(2, prompt_, 8, &waiting)).ok());
     engine->step();
     (at_begin ? engine.moe().begin_status : engine.moe().finish_status) =
-        absl::UnavailableError("no server holds expert 3");
+        absl::InternalError("expert 3 said nonsense");
     EXPECT_TRUE(engine->step());
     engine.moe().begin_status = engine.moe().finish_status = absl::OkStatus();
     ASSERT_TRUE(running.finish);
     EXPECT_EQ(running.finish->reason, FinishReason::kError);
-    EXPECT_TRUE(absl::IsUnavailable(running.finish->status));
+    EXPECT_TRUE(absl::IsInternal(running.finish->status));
     engine.run_to_end();
     EXPECT_EQ(waiting.ids, first(8));
   }

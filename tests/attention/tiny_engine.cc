@@ -28,7 +28,7 @@ TinyModel* load_tiny_model() {
   model->trunk = *std::move(trunk);
   for (int32_t i = 0; i < kNumShards; ++i) {
     auto shard = LocalExpertServer::load(*model->folder.checkpoint, model->folder.config,
-                                         {.shard_idx = i, .num_shards = kNumShards},
+                                         *ExpertSet::shard(model->folder.config, {i, kNumShards}),
                                          inline_executor(), no_progress);
     CHECK(shard.ok());
     model->shards.push_back(*std::move(shard));
@@ -51,6 +51,9 @@ absl::Status UnreliableMoe::begin(int32_t layer_idx, Rows<const float> x, MoeSte
 absl::Status UnreliableMoe::finish(MoeStep* step, Rows<float> out) {
   const absl::Status status = moe_->finish(step, out);
   if (fault) step->faults.push_back(*fault);
+  if (fault_of != nullptr) {
+    if (const auto made = fault_of(step->layer_idx)) step->faults.push_back(*made);
+  }
   return finish_status.ok() ? status : finish_status;
 }
 
@@ -71,8 +74,13 @@ TinyEngine::TinyEngine(const Options& options) {
                                   .cache = cache_.get(),
                                   .executor = &threads_,
                                   .max_tokens = options.step_tokens});
-  experts_ = *ExpertLayer::create(config, model.trunk, Placement::even(config, kNumShards),
-                                  &transport_, &threads_, {.max_tokens = options.step_tokens});
+  experts_ = *ExpertLayer::create({.config = &config,
+                                   .gates = gate_weights(model.trunk),
+                                   .transport = &transport_,
+                                   .executor = &threads_,
+                                   .clock = &clock_},
+                                  Placement::even(config, kNumShards),
+                                  {.max_tokens = options.step_tokens});
   unreliable_ = std::make_unique<UnreliableMoe>(experts_.get());
   walk_ = std::make_unique<LayerWalk>(LayerWalk::Parts{.config = &config,
                                                        .trunk = &model.trunk,

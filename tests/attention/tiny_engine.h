@@ -11,7 +11,7 @@
 
 #include "attention/engine.h"
 #include "common/thread_pool.h"
-#include "router/moe_layer.h"
+#include "router/expert_layer.h"
 #include "services/local/local_expert_server.h"
 #include "services/local/model_folder.h"
 
@@ -26,7 +26,9 @@ class UnreliableMoe final : public MoeLayer {
   absl::Status begin_status;
   absl::Status finish_status;
   std::optional<RowFault> fault;
+  std::function<std::optional<RowFault>(int32_t layer_idx)> fault_of;
 
+  std::unique_ptr<MoeStep> new_step() override { return moe_->new_step(); }
   absl::Status begin(int32_t layer_idx, Rows<const float> x, MoeStep* step) override;
   absl::Status finish(MoeStep* step, Rows<float> out) override;
 
@@ -60,6 +62,7 @@ class TinyEngine {
  private:
   ThreadPool threads_{2};
   LoopbackTransport transport_;
+  const SystemClock clock_;
   std::unique_ptr<LatentCache> cache_;
   std::unique_ptr<AttentionForm> attention_;
   std::unique_ptr<ExpertLayer> experts_;

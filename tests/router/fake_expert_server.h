@@ -30,9 +30,11 @@ class FakeExpertServer final : public LoopbackServer {
     queue_.push_back({request, reply});
   }
 
-  void run() override {
+  bool run() override {
+    const bool answered = !queue_.empty();
     for (const Queued& queued : queue_) answer(queued.request, queued.reply);
     queue_.clear();
+    return answered;
   }
 
  private:

@@ -139,6 +139,26 @@ TEST(LoadWeights, TheBardLoads) {
   EXPECT_GT(size->mtp_params, 0u) << "its layer of multi-token prediction is known and unused";
 }
 
+TEST(LoadWeights, GatesAloneAreTheTrunks) {
+  for (const char* name : {"deepseek_v2_lite", "deepseek_v3", "deepseek_v3_fp8"}) {
+    const Model model = open_golden(name);
+    const TrunkWeights trunk = trunk_of(model);
+    const auto gates = load_gates(*model.checkpoint, model.config);
+    ASSERT_TRUE(gates.ok()) << gates.status();
+    ASSERT_EQ(gates->layers.size(), trunk.layers.size());
+    for (size_t i = 0; i < trunk.layers.size(); ++i) {
+      const GateWeights& gate = gates->layers[i];
+      ASSERT_EQ(gate.weight.data != nullptr, trunk.layers[i].is_moe);
+      if (!trunk.layers[i].is_moe) continue;
+      expect_same(gate.weight, trunk.layers[i].gate.weight);
+      ASSERT_EQ(gate.bias == nullptr, trunk.layers[i].gate.bias == nullptr);
+      for (int32_t e = 0; gate.bias != nullptr && e < model.config.moe.gate.num_experts; ++e) {
+        EXPECT_EQ(gate.bias[e], trunk.layers[i].gate.bias[e]);
+      }
+    }
+  }
+}
+
 // The kernel tells where it can (Linux 5.14); older ones send a signal, so there is nothing to
 // test.
 TEST(LoadWeights, AFileThatWasCutIsAnError) {
@@ -148,7 +168,8 @@ TEST(LoadWeights, AFileThatWasCutIsAnError) {
   const Model model = open_dir(dir, open_golden("deepseek_v2_lite").config);
   if (!can_populate(model)) GTEST_SKIP() << "no MADV_POPULATE_READ here";
   std::filesystem::resize_file(dir.file("model.safetensors"), 100'000);
-  const auto experts = load_experts(*model.checkpoint, model.config, {}, [](uint64_t, uint64_t) {});
+  const auto experts = load_experts(*model.checkpoint, model.config, ExpertSet::all(model.config),
+                                    [](uint64_t, uint64_t) {});
   expect_error(experts.status(), absl::StatusCode::kDataLoss, {"model.safetensors", "cut"});
 }
 

@@ -55,7 +55,8 @@ TrunkWeights trunk_of(const Model& model) {
 }
 
 ExpertWeights experts_of(const Model& model, const ExpertRange& range) {
-  auto experts = load_experts(*model.checkpoint, model.config, range, no_progress);
+  auto experts = load_experts(*model.checkpoint, model.config,
+                              *ExpertSet::shard(model.config, range), no_progress);
   EXPECT_TRUE(experts.ok()) << experts.status();
   CHECK(experts.ok());
   return *std::move(experts);

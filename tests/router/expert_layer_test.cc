@@ -9,7 +9,7 @@
 //   - an expert that nobody holds is UNAVAILABLE, naming expert and layer;
 //   - a step can be used again after anything.
 
-#include "router/moe_layer.h"
+#include "router/expert_layer.h"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
@@ -32,6 +32,11 @@ constexpr int32_t kNumCols = 8;
 constexpr int32_t kMaxTokens = 700;
 constexpr float kNaN = std::numeric_limits<float>::quiet_NaN();
 
+struct Reports final : LegObserver {
+  std::vector<LegReport> all;
+  void on_leg(const LegReport& report) override { all.push_back(report); }
+};
+
 // Layer 0 is dense, layer 1 has experts. The gate's weight is the unit matrix, so that column e of
 // a row is the score of expert e.
 class MoeLayerTest : public testing::Test {
@@ -49,10 +54,19 @@ class MoeLayerTest : public testing::Test {
     for (int32_t i = 0; i < kNumExperts; ++i) transport_.add_server(ServerId{i}, &servers_[i]);
   }
 
+  ExpertLayer::Parts parts() {
+    return {.config = &config_,
+            .gates = gate_weights(trunk_),
+            .transport = &transport_,
+            .executor = inline_executor(),
+            .clock = &clock_,
+            .observer = &reports_};
+  }
+
   std::unique_ptr<ExpertLayer> make_layer(Placement placement, DType wire_out = DType::kBF16,
                                           DType wire_back = DType::kBF16) {
     auto layer = ExpertLayer::create(
-        config_, trunk_, std::move(placement), &transport_, inline_executor(),
+        parts(), std::move(placement),
         {.wire_out = wire_out, .wire_back = wire_back, .max_tokens = kMaxTokens});
     CHECK(layer.ok());
     return *std::move(layer);
@@ -114,7 +128,9 @@ class MoeLayerTest : public testing::Test {
   TrunkWeights trunk_;
   FakeExpertServer servers_[kNumExperts];
   LoopbackTransport transport_;
-  MoeStep step_;
+  const SystemClock clock_;
+  Reports reports_;
+  ExpertStep step_;
   Matrix<float> out_;
 };
 
@@ -173,17 +189,55 @@ TEST_F(MoeLayerTest, AFailedLegFailsItsTokensAlone) {
   x.row(0)[1] = x.row(2)[2] = 8.f;
   x.row(1)[3] = 9.f;
   x.row(1)[4] = 8.f;
-  servers_[1].tricks.status = absl::DeadlineExceededError("server one is asleep");
+  servers_[1].tricks.status = absl::InternalError("server one is at its wits' end");
   const auto layer = make_layer(2);
   ASSERT_TRUE(run(layer.get(), x.view()).ok());
   ASSERT_EQ(step_.faults.size(), 1u);
-  expect_fault(0, 1, {"server one is asleep"}, absl::StatusCode::kDeadlineExceeded);
+  expect_fault(0, 1, {"wits' end", "layer 1"});
   expect_sums(x.view().rows(0, 1), DType::kBF16, DType::kBF16);
 
   servers_[1].tricks = {};
   ASSERT_TRUE(run(layer.get(), x.view()).ok()) << "the step is used again";
   EXPECT_TRUE(step_.faults.empty());
   expect_sums(x.view(), DType::kBF16, DType::kBF16);
+}
+
+// What another try may mend is said with one code, whatever the transport called it.
+TEST_F(MoeLayerTest, PassingTroubleIsUnavailable) {
+  const auto layer = make_layer(2);
+  for (const auto code : {absl::StatusCode::kUnavailable, absl::StatusCode::kDeadlineExceeded,
+                          absl::StatusCode::kResourceExhausted, absl::StatusCode::kDataLoss,
+                          absl::StatusCode::kNotFound}) {
+    servers_[1].tricks.status = absl::Status(code, "not now");
+    ASSERT_TRUE(run(layer.get(), random_rows(20, /*seed=*/4).view()).ok());
+    ASSERT_FALSE(step_.faults.empty());
+    expect_fault(0, step_.faults[0].token_idx, {"not now"}, absl::StatusCode::kUnavailable);
+  }
+}
+
+TEST_F(MoeLayerTest, APlacementCanChangeBetweenSteps) {
+  const auto layer = make_layer(1);
+  const Matrix<float> x = random_rows(20, /*seed=*/4);
+  ASSERT_TRUE(run(layer.get(), x.view()).ok());
+  layer->set_placement(Placement::even(config_, 3));
+  ASSERT_TRUE(run(layer.get(), x.view()).ok());
+  EXPECT_FALSE(servers_[2].heard.empty());
+  expect_sums(x.view(), DType::kBF16, DType::kBF16);
+}
+
+TEST_F(MoeLayerTest, EveryLegIsReportedOnce) {
+  servers_[1].tricks.status = absl::UnavailableError("gone");
+  ASSERT_TRUE(run(make_layer(3).get(), random_rows(20, /*seed=*/4).view()).ok());
+  ASSERT_EQ(reports_.all.size(), 3u);
+  int32_t num_picks = 0;
+  for (const LegReport& report : reports_.all) {
+    num_picks += report.num_picks;
+    EXPECT_EQ(report.layer_idx, kLayer);
+    EXPECT_EQ(report.bytes_out, static_cast<uint64_t>(report.num_rows) * kNumCols * 2);
+    EXPECT_EQ(report.status.ok(), report.server != ServerId{1});
+    EXPECT_EQ(report.bytes_back == 0, report.server == ServerId{1});
+  }
+  EXPECT_EQ(num_picks, 40);
 }
 
 TEST_F(MoeLayerTest, AnAnswerOfTheWrongSizeIsInternalAndNamesTheServer) {
@@ -274,8 +328,8 @@ TEST_F(MoeLayerTest, AServerThatIsNotThereIsUnavailable) {
 
 TEST_F(MoeLayerTest, ABadGateIsSaidAtCreation) {
   config_.moe.gate.num_experts = kNumExperts + 1;  // the weight has kNumExperts rows
-  const auto layer = ExpertLayer::create(config_, trunk_, Placement::even(config_, 1), &transport_,
-                                         inline_executor(), {.max_tokens = kMaxTokens});
+  const auto layer =
+      ExpertLayer::create(parts(), Placement::even(config_, 1), {.max_tokens = kMaxTokens});
   EXPECT_TRUE(absl::IsInvalidArgument(layer.status())) << layer.status();
 }
 

@@ -1,6 +1,7 @@
-#include "router/moe_layer.h"
+#include "router/expert_layer.h"
 
 #include <algorithm>
+#include <string>
 #include <utility>
 
 #include "absl/strings/str_format.h"
@@ -11,32 +12,65 @@
 
 namespace conclave {
 
-ExpertLayer::ExpertLayer(const ModelConfig& config, Placement placement, Transport* transport,
-                         const Options& options)
-    : options_(options),
-      hidden_dim_(config.hidden_dim),
-      placement_(std::move(placement)),
-      transport_(transport) {}
+namespace {
 
-absl::StatusOr<std::unique_ptr<ExpertLayer>> ExpertLayer::create(
-    const ModelConfig& config, const TrunkWeights& trunk, Placement placement, Transport* transport,
-    Executor* executor, const Options& options) {
-  std::unique_ptr<ExpertLayer> layer(
-      new ExpertLayer(config, std::move(placement), transport, options));
-  for (const LayerWeights& weights : trunk.layers) {
+// Legs up to this size are what decoding makes; larger ones would make those wait.
+constexpr int32_t kMostDecodePicks = 64;
+
+// Whether another try, another server or another time may mend it.
+bool is_transient(const absl::Status& status) {
+  switch (status.code()) {
+    case absl::StatusCode::kUnavailable:
+    case absl::StatusCode::kDeadlineExceeded:
+    case absl::StatusCode::kResourceExhausted:
+    case absl::StatusCode::kDataLoss:
+    case absl::StatusCode::kNotFound:
+      return true;
+    default:
+      return false;
+  }
+}
+
+}  // namespace
+
+std::vector<GateWeights> gate_weights(const TrunkWeights& trunk) {
+  std::vector<GateWeights> gates;
+  for (const LayerWeights& layer : trunk.layers) gates.push_back(layer.gate);
+  return gates;
+}
+
+ExpertLayer::ExpertLayer(const Parts& parts, Placement placement, const Options& options)
+    : options_(options),
+      hidden_dim_(parts.config->hidden_dim),
+      placement_(std::move(placement)),
+      transport_(parts.transport),
+      clock_(parts.clock),
+      observer_(parts.observer),
+      gate_weights_(parts.gates) {}
+
+absl::StatusOr<std::unique_ptr<ExpertLayer>> ExpertLayer::create(const Parts& parts,
+                                                                 Placement placement,
+                                                                 const Options& options) {
+  std::unique_ptr<ExpertLayer> layer(new ExpertLayer(parts, std::move(placement), options));
+  for (const GateWeights& weights : layer->gate_weights_) {
     std::unique_ptr<Gate> gate;
-    if (weights.is_moe) {
-      ASSIGN_OR_RETURN(gate,
-                       Gate::create(config.moe.gate, weights.gate, options.max_tokens, executor));
+    if (weights.weight.data != nullptr) {
+      ASSIGN_OR_RETURN(gate, Gate::create(parts.config->moe.gate, weights, options.max_tokens,
+                                          parts.executor));
     }
     layer->gates_.push_back(std::move(gate));
   }
   return layer;
 }
 
-absl::Status ExpertLayer::begin(int32_t layer_idx, Rows<const float> x, MoeStep* step) {
+void ExpertLayer::set_placement(Placement placement) { placement_ = std::move(placement); }
+
+std::unique_ptr<MoeStep> ExpertLayer::new_step() { return std::make_unique<ExpertStep>(); }
+
+absl::Status ExpertLayer::begin(int32_t layer_idx, Rows<const float> x, MoeStep* moe_step) {
   CHECK(layer_idx >= 0 && layer_idx < static_cast<int32_t>(gates_.size()));
   CHECK(gates_[layer_idx] != nullptr);
+  ExpertStep* const step = static_cast<ExpertStep*>(moe_step);
   step->layer_idx = layer_idx;
   step->faults.clear();
   gates_[layer_idx]->choose(x, &step->top_k);
@@ -50,12 +84,14 @@ absl::Status ExpertLayer::begin(int32_t layer_idx, Rows<const float> x, MoeStep*
   step->plan = plan_dispatch(step->top_k, placement_.homes(layer_idx));
   step->sent.resize(step->plan.legs.size());
   step->replies.resize(step->plan.legs.size());
+  step->reported.assign(step->plan.legs.size(), false);
+  step->sent_at = clock_->now();
   for (size_t i = 0; i < step->plan.legs.size(); ++i) send_leg(step->plan.legs[i], x, i, step);
   return absl::OkStatus();
 }
 
 // A token that needs an expert nobody holds asks nobody: its sum would be worth nothing.
-void ExpertLayer::drop_uncovered(MoeStep* step) const {
+void ExpertLayer::drop_uncovered(ExpertStep* step) const {
   const std::span<const ServerId> home = placement_.homes(step->layer_idx);
   TopK& top_k = step->top_k;
   for (int32_t t = 0; t < top_k.num_tokens; ++t) {
@@ -72,7 +108,7 @@ void ExpertLayer::drop_uncovered(MoeStep* step) const {
   }
 }
 
-void ExpertLayer::send_leg(const Leg& leg, Rows<const float> x, size_t leg_idx, MoeStep* step) {
+void ExpertLayer::send_leg(const Leg& leg, Rows<const float> x, size_t leg_idx, ExpertStep* step) {
   const size_t row_bytes =
       static_cast<size_t>(hidden_dim_) * static_cast<size_t>(dtype_bytes(options_.wire_out));
   std::vector<std::byte>& sent = step->sent[leg_idx];
@@ -83,6 +119,8 @@ void ExpertLayer::send_leg(const Leg& leg, Rows<const float> x, size_t leg_idx, 
   const LegRequest request{.server = leg.server,
                            .layer_idx = step->layer_idx,
                            .placement_version = placement_.version(),
+                           .lane = leg.num_picks() <= kMostDecodePicks ? Lane::kDecode
+                                                                       : Lane::kPrefill,
                            .pick_begin = leg.pick_begin,
                            .pick_expert = leg.pick_expert,
                            .row_type = options_.wire_out,
@@ -92,10 +130,46 @@ void ExpertLayer::send_leg(const Leg& leg, Rows<const float> x, size_t leg_idx, 
   transport_->send(request, &step->replies[leg_idx]);
 }
 
-absl::Status ExpertLayer::finish(MoeStep* step, Rows<float> out) {
-  std::vector<LegReply*> replies;
-  for (LegReply& reply : step->replies) replies.push_back(&reply);
-  transport_->wait(replies);
+// Waits for all legs, each reported as soon as it is there.
+void ExpertLayer::wait_for_legs(ExpertStep* step) {
+  const absl::Time deadline = step->sent_at + options_.leg_timeout;
+  while (true) {
+    bool all_done = true;
+    for (size_t i = 0; i < step->replies.size(); ++i) {
+      all_done = all_done && step->replies[i].done;
+      if (!step->replies[i].done || step->reported[i]) continue;
+      step->reported[i] = true;
+      report(i, *step);
+    }
+    if (all_done) return;
+    if (transport_->wait(deadline)) continue;
+    for (size_t i = 0; i < step->replies.size(); ++i) {
+      transport_->cancel(&step->replies[i],
+                         absl::DeadlineExceededError(absl::StrFormat(
+                             "server %d did not answer within %s",
+                             static_cast<int32_t>(step->plan.legs[i].server),
+                             absl::FormatDuration(options_.leg_timeout))));
+    }
+  }
+}
+
+void ExpertLayer::report(size_t leg_idx, const ExpertStep& step) const {
+  if (observer_ == nullptr) return;
+  const Leg& leg = step.plan.legs[leg_idx];
+  const LegReply& reply = step.replies[leg_idx];
+  observer_->on_leg({.server = leg.server,
+                     .layer_idx = step.layer_idx,
+                     .num_rows = leg.num_rows(),
+                     .num_picks = leg.num_picks(),
+                     .bytes_out = step.sent[leg_idx].size(),
+                     .bytes_back = reply.status.ok() ? reply.rows.size() : 0,
+                     .latency = clock_->now() - step.sent_at,
+                     .status = reply.status});
+}
+
+absl::Status ExpertLayer::finish(MoeStep* moe_step, Rows<float> out) {
+  ExpertStep* const step = static_cast<ExpertStep*>(moe_step);
+  wait_for_legs(step);
 
   int32_t num_picks = 0;
   for (const Leg& leg : step->plan.legs) num_picks += leg.num_picks();
@@ -116,7 +190,12 @@ absl::Status ExpertLayer::finish(MoeStep* step, Rows<float> out) {
 
 absl::Status ExpertLayer::check_reply(const Leg& leg, const LegReply& reply,
                                       int32_t layer_idx) const {
-  RETURN_IF_ERROR(reply.status);
+  if (!reply.status.ok()) {
+    const std::string message =
+        absl::StrFormat("layer %d: %s", layer_idx, std::string(reply.status.message()));
+    return is_transient(reply.status) ? absl::UnavailableError(message)
+                                      : absl::Status(reply.status.code(), message);
+  }
   const size_t num_bytes = static_cast<size_t>(leg.num_picks()) * static_cast<size_t>(hidden_dim_) *
                            static_cast<size_t>(dtype_bytes(options_.wire_back));
   if (reply.rows.size() == num_bytes) return absl::OkStatus();
@@ -126,7 +205,7 @@ absl::Status ExpertLayer::check_reply(const Leg& leg, const LegReply& reply,
 }
 
 // Zeros stand for what did not come, so that the other tokens' sums can be made.
-void ExpertLayer::unpack_reply(size_t leg_idx, Rows<float> said, MoeStep* step) const {
+void ExpertLayer::unpack_reply(size_t leg_idx, Rows<float> said, ExpertStep* step) const {
   const Leg& leg = step->plan.legs[leg_idx];
   const LegReply& reply = step->replies[leg_idx];
   const absl::Status status = check_reply(leg, reply, step->layer_idx);

@@ -1,0 +1,111 @@
+// The routed half of an MoE layer, done here: gate, dispatch, wait, combine.
+//
+// Legs that fail in a way that another try may mend (no connection, no answer in time, a damaged
+// frame, a full queue, an expert that has moved) fault their tokens with UNAVAILABLE, as does an
+// expert that nobody holds; scores or answers that are not finite fault theirs with INTERNAL.
+//
+// One thread, which also sets the placement, between steps.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "absl/time/time.h"
+#include "common/clock.h"
+#include "common/executor.h"
+#include "model/config/model_config.h"
+#include "model/weights/weights.h"
+#include "router/dispatch_plan.h"
+#include "router/gate.h"
+#include "router/moe_layer.h"
+#include "router/placement.h"
+#include "router/transport.h"
+
+namespace conclave {
+
+// What ExpertLayer::new_step() makes; everything in it can be looked at until the next begin().
+struct ExpertStep final : MoeStep {
+  TopK top_k;
+  DispatchPlan plan;
+  std::vector<std::vector<std::byte>> sent;  // [legs] rows out, packed
+  std::vector<LegReply> replies;             // [legs]
+  std::vector<bool> reported;                // [legs]
+  std::vector<float> said;                   // the replies' rows in f32, leg after leg
+  absl::Time sent_at;
+};
+
+// One leg that is over, for metrics.
+struct LegReport {
+  ServerId server{};
+  int32_t layer_idx = 0;
+  int32_t num_rows = 0;
+  int32_t num_picks = 0;
+  uint64_t bytes_out = 0;
+  uint64_t bytes_back = 0;
+  absl::Duration latency;  // from send to the end of the wait that brought it
+  absl::Status status;
+};
+
+// Called on the layer's thread.
+class LegObserver {
+ public:
+  virtual ~LegObserver() = default;
+  virtual void on_leg(const LegReport& report) = 0;
+};
+
+class ExpertLayer final : public MoeLayer {
+ public:
+  struct Options {
+    DType wire_out = DType::kBF16;   // rows to the experts: f32 or bf16
+    DType wire_back = DType::kBF16;  // rows from the experts
+    int32_t max_tokens = 0;          // rows of the largest step
+    absl::Duration leg_timeout = absl::Seconds(10);
+  };
+  // All outlive the layer; the observer may be null.
+  struct Parts {
+    const ModelConfig* config = nullptr;
+    std::vector<GateWeights> gates;  // [L]; without weight for dense layers
+    Transport* transport = nullptr;
+    Executor* executor = nullptr;
+    const Clock* clock = nullptr;  // the transport's
+    LegObserver* observer = nullptr;
+  };
+
+  static absl::StatusOr<std::unique_ptr<ExpertLayer>> create(const Parts& parts,
+                                                             Placement placement,
+                                                             const Options& options);
+
+  // Not between begin() and finish() of any step.
+  void set_placement(Placement placement);
+  const Placement& placement() const { return placement_; }
+
+  std::unique_ptr<MoeStep> new_step() override;
+  absl::Status begin(int32_t layer_idx, Rows<const float> x, MoeStep* step) override;
+  absl::Status finish(MoeStep* step, Rows<float> out) override;
+
+ private:
+  ExpertLayer(const Parts& parts, Placement placement, const Options& options);
+
+  void drop_uncovered(ExpertStep* step) const;
+  void send_leg(const Leg& leg, Rows<const float> x, size_t leg_idx, ExpertStep* step);
+  absl::Status check_reply(const Leg& leg, const LegReply& reply, int32_t layer_idx) const;
+  void wait_for_legs(ExpertStep* step);
+  void report(size_t leg_idx, const ExpertStep& step) const;
+  void unpack_reply(size_t leg_idx, Rows<float> said, ExpertStep* step) const;
+
+  const Options options_;
+  const int32_t hidden_dim_;  // D
+  Placement placement_;
+  Transport* const transport_;  // these outlive this
+  const Clock* const clock_;
+  LegObserver* const observer_;
+  std::vector<GateWeights> gate_weights_;     // [L]
+  std::vector<std::unique_ptr<Gate>> gates_;  // [L], null for dense layers
+};
+
+// The gates of a trunk, layer by layer.
+std::vector<GateWeights> gate_weights(const TrunkWeights& trunk);
+
+}  // namespace conclave
