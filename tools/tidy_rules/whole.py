@@ -8,8 +8,8 @@ from tidy_rules.tree import BESIDE
 SOURCE_SUFFIXES = (".cc", ".cu")
 
 # What a page may name as a path from the root; other paths in backticks are somebody else's.
-PAGE_FOLDERS = ("attention", "bench", "cmake", "common", "docs", "experts", "fuzz", "kernels",
-                "model", "models", "router", "services", "tests", "tools")
+PAGE_FOLDERS = ("attention", "bench", "cmake", "common", "docs", "experts", "fuzz", "gateway",
+                "kernels", "model", "models", "router", "services", "tests", "tools")
 
 
 def check(tree):

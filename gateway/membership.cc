@@ -1,0 +1,254 @@
+#include "gateway/membership.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_format.h"
+#include "common/check.h"
+#include "common/status_macros.h"
+#include "gateway/names.h"
+#include "model/numeric_profile.h"
+
+namespace conclave {
+namespace {
+
+bool overlap(const ExpertSet& a, const ExpertSet& b) { return a.minus(b).size() < a.size(); }
+
+// Whether each could do the other's work, so that their bits must be the same.
+bool stand_in(const ServerFacts& a, const ServerFacts& b) {
+  if (a.role != b.role) return false;
+  return a.role == ServerRole::kAttentionNode || overlap(a.held, b.held);
+}
+
+void add_all(const ExpertSet& from, ExpertSet* to) {
+  for (int32_t layer = 0; layer < from.num_layers(); ++layer) {
+    for (const ExpertSpan& span : from.spans(layer)) {
+      for (int32_t i = 0; i < span.count; ++i) to->insert(layer, span.first + i);
+    }
+  }
+}
+
+}  // namespace
+
+Membership::Membership(const ModelConfig& config, const Clock* clock, Options options)
+    : options_(std::move(options)),
+      all_(ExpertSet::all(config)),
+      clock_(clock),
+      last_roll_(clock->now()) {
+  view_.version = options_.first_version;
+  update_coverage();
+}
+
+absl::StatusOr<ServerId> Membership::join(ServerFacts facts) {
+  RETURN_IF_ERROR(check_facts(facts, all_));
+  const auto known = numbers_.find(facts.id);
+  if (known != numbers_.end() && members_.count(known->second) > 0) {
+    return absl::AlreadyExistsError(absl::StrCat("server_id ", in_quotes(facts.id),
+                                                 " is in use by the live server at ",
+                                                 members_.at(known->second).facts.address));
+  }
+  RETURN_IF_ERROR(check_profile(facts));
+  if (members_.size() >= static_cast<size_t>(options_.max_servers)) {
+    return absl::ResourceExhaustedError(
+        absl::StrFormat("the cluster has %d servers, the most it takes", options_.max_servers));
+  }
+  ASSIGN_OR_RETURN(const ServerId server, number_of(facts.id));
+
+  Member& member = members_[server];
+  member.facts = std::move(facts);
+  member.heard = clock_->now();
+  update_exact();
+  if (!member.is_node()) change_view();
+  return server;
+}
+
+absl::Status Membership::check_profile(const ServerFacts& facts) const {
+  if (facts.profile.weights != options_.weights) {
+    return absl::FailedPreconditionError(
+        absl::StrFormat("server %s has the weights %s, this cluster serves %s", in_quotes(facts.id),
+                        in_quotes(facts.profile.weights), in_quotes(options_.weights)));
+  }
+  if (options_.allow_mixed) return absl::OkStatus();
+  for (const auto& [server, member] : members_) {
+    const absl::Status same = agree(member.facts.profile, facts.profile);
+    if (same.ok() || !stand_in(member.facts, facts)) continue;
+    return absl::FailedPreconditionError(absl::StrCat(
+        "server ", in_quotes(facts.id), " would stand in for ", in_quotes(member.facts.id),
+        " with other bits (--allow-mixed permits it): ", same.message()));
+  }
+  return absl::OkStatus();
+}
+
+absl::StatusOr<ServerId> Membership::number_of(const std::string& id) {
+  const auto known = numbers_.find(id);
+  if (known != numbers_.end()) return known->second;
+  if (numbers_.size() >= static_cast<size_t>(options_.max_names)) {
+    return absl::ResourceExhaustedError(absl::StrFormat(
+        "control has known %d server ids, the most it keeps numbers for", options_.max_names));
+  }
+  const ServerId server{static_cast<int32_t>(numbers_.size())};
+  numbers_[id] = server;
+  return server;
+}
+
+absl::Status Membership::heartbeat(ServerId server, Heartbeat beat) {
+  const auto found = members_.find(server);
+  if (found == members_.end()) {
+    return absl::NotFoundError(absl::StrFormat("server %d is not in the cluster (any more)",
+                                               static_cast<int32_t>(server)));
+  }
+  RETURN_IF_ERROR(check_heartbeat(beat, all_.num_layers()));
+  Member& member = found->second;
+  const bool drain_changed = member.last.draining != beat.draining;
+  // Control was started again, and its clock had gone back.
+  const bool version_is_old = beat.placement_version > view_.version;
+  if (version_is_old) view_.version = beat.placement_version;
+  member.heard = clock_->now();
+  member.picks.record(beat.experts.picks);
+  member.last = std::move(beat);
+  if (version_is_old || (drain_changed && !member.is_node())) change_view();
+  roll_picks();
+  return absl::OkStatus();
+}
+
+void Membership::leave(ServerId server) {
+  const auto found = members_.find(server);
+  if (found != members_.end()) erase(found);
+}
+
+std::vector<ServerId> Membership::expire() {
+  roll_picks();
+  const absl::Time oldest = clock_->now() - options_.silence_limit;
+  std::vector<ServerId> silent;
+  for (const auto& [server, member] : members_) {
+    if (member.heard < oldest) silent.push_back(server);
+  }
+  for (const ServerId server : silent) leave(server);
+  return silent;
+}
+
+void Membership::erase(std::map<ServerId, Member>::iterator member) {
+  const bool is_node = member->second.is_node();
+  members_.erase(member);
+  update_exact();
+  if (!is_node) change_view();
+}
+
+// A new view, in which everything is as the members say now.
+void Membership::change_view() {
+  ++view_.version;
+  view_.servers.clear();
+  for (const auto& [server, member] : members_) {
+    if (member.is_node()) continue;
+    view_.servers.push_back({.server = server,
+                             .id = member.facts.id,
+                             .address = member.facts.address,
+                             .held = member.facts.held,
+                             .draining = member.last.draining});
+  }
+  update_coverage();
+  update_replaced();
+}
+
+void Membership::update_coverage() {
+  ExpertSet covered(all_.num_layers(), all_.num_experts());
+  for (const PlacedServer& server : view_.servers) add_all(server.held, &covered);
+  coverage_ = {
+      .num_covered = covered.size(), .num_total = all_.size(), .missing = all_.minus(covered)};
+  ever_covered_ = ever_covered_ || coverage_.complete();
+}
+
+void Membership::update_replaced() {
+  ExpertSet steady(all_.num_layers(), all_.num_experts());
+  for (const PlacedServer& server : view_.servers) {
+    if (!server.draining) add_all(server.held, &steady);
+  }
+  for (auto& [server, member] : members_) {
+    if (member.is_node()) continue;
+    const bool replaced = member.last.draining && member.facts.held.minus(steady).empty();
+    if (!replaced) {
+      member.replaced_at.reset();
+    } else if (!member.replaced_at) {
+      member.replaced_at = view_.version;
+    }
+  }
+}
+
+// Agreeing is not transitive (an expert server says less than a node), so every pair counts. Equal
+// profiles count once: a cluster has few that differ.
+void Membership::update_exact() {
+  std::vector<const NumericProfile*> profiles;
+  for (const auto& [server, member] : members_) {
+    const NumericProfile& profile = member.facts.profile;
+    const bool seen = std::any_of(profiles.begin(), profiles.end(),
+                                  [&](const NumericProfile* other) { return *other == profile; });
+    if (!seen) profiles.push_back(&profile);
+  }
+  exact_ = true;
+  for (const NumericProfile* a : profiles) {
+    for (const NumericProfile* b : profiles) exact_ = exact_ && agree(*a, *b).ok();
+  }
+}
+
+bool Membership::may_leave(ServerId server) const {
+  const auto found = members_.find(server);
+  if (found == members_.end() || !found->second.last.draining) return false;
+  const Member& leaver = found->second;
+  if (leaver.is_node()) return leaver.last.node.num_running + leaver.last.node.num_waiting == 0;
+  return std::all_of(members_.begin(), members_.end(), [&leaver](const auto& entry) {
+    const Member& member = entry.second;
+    if (!member.is_node()) return true;
+    return leaver.replaced_at && member.last.placement_version >= *leaver.replaced_at;
+  });
+}
+
+std::vector<NodeInfo> Membership::nodes() const {
+  std::vector<NodeInfo> nodes;
+  for (const auto& [server, member] : members_) {
+    if (!member.is_node()) continue;
+    nodes.push_back({.server = server,
+                     .incarnation = member.facts.incarnation,
+                     .id = member.facts.id,
+                     .address = member.facts.address,
+                     .draining = member.last.draining,
+                     .cache_tokens = member.facts.cache_tokens,
+                     .max_requests = member.facts.max_requests,
+                     .load = member.last.node});
+  }
+  return nodes;
+}
+
+std::vector<MemberStatus> Membership::members() const {
+  const absl::Time now = clock_->now();
+  std::vector<MemberStatus> all;
+  for (const auto& [server, member] : members_) {
+    all.push_back({.server = server,
+                   .facts = &member.facts,
+                   .last = member.last,
+                   .silence = now - member.heard});
+  }
+  return all;
+}
+
+void Membership::roll_picks() {
+  const absl::Time now = clock_->now();
+  if (now - last_roll_ < options_.pick_window / 2) return;
+  last_roll_ = now;
+  for (auto& [server, member] : members_) member.picks.roll();
+}
+
+std::vector<double> Membership::layer_imbalance() const {
+  std::vector<double> layers(static_cast<size_t>(all_.num_layers()), 0.0);
+  for (int32_t layer = 0; layer < all_.num_layers(); ++layer) {
+    std::vector<int64_t> picks;
+    for (const auto& [server, member] : members_) {
+      if (member.is_node() || member.facts.held.spans(layer).empty()) continue;
+      picks.push_back(member.picks.recent(layer));
+    }
+    layers[static_cast<size_t>(layer)] = imbalance(picks);
+  }
+  return layers;
+}
+
+}  // namespace conclave

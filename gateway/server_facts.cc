@@ -1,0 +1,110 @@
+#include "gateway/server_facts.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_format.h"
+#include "common/status_macros.h"
+#include "gateway/names.h"
+
+namespace conclave {
+namespace {
+
+constexpr uint64_t kMaxCapacityBytes = uint64_t{1} << 50;
+constexpr int64_t kMaxCacheTokens = int64_t{1} << 40;
+constexpr int64_t kMaxPlacementVersion = int64_t{1} << 62;  // there is always a next one
+
+absl::Status check_profile(const NumericProfile& profile) {
+  const std::pair<const char*, const std::string*> fields[] = {
+      {"profile.weights", &profile.weights},
+      {"profile.weight_type", &profile.weight_type},
+      {"profile.instructions", &profile.instructions},
+      {"profile.wire_out", &profile.wire_out},
+      {"profile.wire_back", &profile.wire_back},
+      {"profile.cache_type", &profile.cache_type},
+      {"profile.attention_form", &profile.attention_form},
+  };
+  for (const auto& [name, value] : fields) {
+    if (!value->empty()) RETURN_IF_ERROR(check_name(name, *value));
+  }
+  return absl::OkStatus();
+}
+
+absl::Status check_held(const ExpertSet& held, const ExpertSet& all) {
+  if (held.empty()) return absl::InvalidArgumentError("held is empty: the server has no expert");
+  if (held.num_layers() != all.num_layers() || held.num_experts() != all.num_experts()) {
+    return absl::InvalidArgumentError(absl::StrFormat(
+        "held is of %d layers with %d experts, the model has %d with %d", held.num_layers(),
+        held.num_experts(), all.num_layers(), all.num_experts()));
+  }
+  const ExpertSet unknown = held.minus(all);
+  if (unknown.empty()) return absl::OkStatus();
+  return absl::InvalidArgumentError(
+      absl::StrCat("held names experts that the model does not have: ", unknown.to_string()));
+}
+
+absl::Status check_expert_server(const ServerFacts& facts, const ExpertSet& all) {
+  if (facts.capacity_bytes < 1 || facts.capacity_bytes > kMaxCapacityBytes) {
+    return absl::InvalidArgumentError(absl::StrFormat("capacity_bytes is %d, must be in [1, %d]",
+                                                      facts.capacity_bytes, kMaxCapacityBytes));
+  }
+  if (facts.held_bytes > facts.capacity_bytes) {
+    return absl::InvalidArgumentError(absl::StrFormat(
+        "held_bytes is %d, more than capacity_bytes %d", facts.held_bytes, facts.capacity_bytes));
+  }
+  return check_held(facts.held, all);
+}
+
+absl::Status check_node(const ServerFacts& facts) {
+  if (facts.cache_tokens < 1 || facts.cache_tokens > kMaxCacheTokens) {
+    return absl::InvalidArgumentError(absl::StrFormat("cache_tokens is %d, must be in [1, %d]",
+                                                      facts.cache_tokens, kMaxCacheTokens));
+  }
+  if (facts.max_requests >= 1) return absl::OkStatus();
+  return absl::InvalidArgumentError(
+      absl::StrFormat("max_requests is %d, must be at least 1", facts.max_requests));
+}
+
+}  // namespace
+
+absl::Status check_facts(const ServerFacts& facts, const ExpertSet& all) {
+  RETURN_IF_ERROR(check_name("server_id", facts.id));
+  RETURN_IF_ERROR(check_address("address", facts.address));
+  if (!facts.metrics_address.empty()) {
+    RETURN_IF_ERROR(check_address("metrics_address", facts.metrics_address));
+  }
+  if (!facts.version.empty()) RETURN_IF_ERROR(check_name("version", facts.version));
+  RETURN_IF_ERROR(check_profile(facts.profile));
+  const bool is_node = facts.role == ServerRole::kAttentionNode;
+  return is_node ? check_node(facts) : check_expert_server(facts, all);
+}
+
+absl::Status check_heartbeat(const Heartbeat& beat, int32_t num_layers) {
+  const std::pair<const char*, int64_t> counts[] = {
+      {"num_running", beat.node.num_running},
+      {"num_waiting", beat.node.num_waiting},
+      {"num_stalled", beat.node.num_stalled},
+      {"num_pages", beat.node.num_pages},
+      {"num_free_pages", beat.node.num_free_pages},
+      {"num_tokens", beat.node.num_tokens},
+      {"num_queued_legs", beat.experts.num_queued_legs},
+      {"placement_version", beat.placement_version},
+  };
+  for (const auto& [name, count] : counts) {
+    if (count >= 0 && count < kMaxPlacementVersion) continue;
+    return absl::InvalidArgumentError(
+        absl::StrFormat("%s is %d, must be in [0, %d)", name, count, kMaxPlacementVersion));
+  }
+  const std::vector<int64_t>& picks = beat.experts.picks;
+  if (!picks.empty() && picks.size() != static_cast<size_t>(num_layers)) {
+    return absl::InvalidArgumentError(
+        absl::StrFormat("picks has %d layers, the model has %d", picks.size(), num_layers));
+  }
+  if (std::all_of(picks.begin(), picks.end(), [](int64_t count) { return count >= 0; })) {
+    return absl::OkStatus();
+  }
+  return absl::InvalidArgumentError("picks has a negative count");
+}
+
+}  // namespace conclave

@@ -1,0 +1,33 @@
+#include "router/cluster_view.h"
+
+#include "common/check.h"
+
+namespace conclave {
+namespace {
+
+void add_held(const PlacedServer& server, Placement* placement) {
+  if (server.held.empty()) return;
+  CHECK(server.held.num_layers() == placement->num_layers());
+  CHECK(server.held.num_experts() == placement->num_experts());
+  for (int32_t layer = 0; layer < placement->num_layers(); ++layer) {
+    for (const ExpertSpan& span : server.held.spans(layer)) {
+      for (int32_t i = 0; i < span.count; ++i) {
+        placement->add(layer, span.first + i, server.server);
+      }
+    }
+  }
+}
+
+}  // namespace
+
+Placement placement_of(const ClusterView& view, int32_t num_layers, int32_t num_experts) {
+  Placement placement(num_layers, num_experts, view.version);
+  for (const bool draining : {false, true}) {
+    for (const PlacedServer& server : view.servers) {
+      if (server.draining == draining) add_held(server, &placement);
+    }
+  }
+  return placement;
+}
+
+}  // namespace conclave
