@@ -1,0 +1,94 @@
+#include "router/wire/client_stream.h"
+
+#include <algorithm>
+#include <mutex>
+#include <utility>
+
+#include "router/wire/grpc_status.h"
+
+namespace conclave {
+
+void ClientStream::start(grpc::GenericStub* stub, const std::string& method) {
+  stub->PrepareBidiStreamingCall(&context_, method, {}, this);
+  {
+    const std::lock_guard lock(hub_->mutex_);
+    is_held_ = true;
+    AddHold();
+    read_next();
+  }
+  StartCall();
+}
+
+void ClientStream::write(uint64_t sequence, grpc::ByteBuffer frame) {
+  const std::lock_guard lock(hub_->mutex_);
+  if (!is_held_) return;  // it has ended: the end is in the queue, behind answers that came in time
+  queue_.push_back({sequence, std::move(frame)});
+  write_next();
+}
+
+void ClientStream::unwrite(uint64_t sequence) {
+  const std::lock_guard lock(hub_->mutex_);
+  std::erase_if(queue_, [&](const Outgoing& waiting) { return waiting.sequence == sequence; });
+}
+
+void ClientStream::cancel() {
+  context_.TryCancel();
+  const std::lock_guard lock(hub_->mutex_);
+  is_cancelled_ = true;
+  queue_.clear();
+  if (!is_reading_) let_go();
+}
+
+void ClientStream::on_taken() {
+  --num_unread_;
+  if (is_held_ && !is_reading_) read_next();
+}
+
+void ClientStream::OnReadDone(bool ok) {
+  const std::lock_guard lock(hub_->mutex_);
+  is_reading_ = false;
+  if (!ok || is_cancelled_) {
+    let_go();
+    return;
+  }
+  ++num_unread_;
+  hub_->push({.stream = this, .frame = std::exchange(incoming_, {})});
+  if (num_unread_ < max_unread_) read_next();
+}
+
+void ClientStream::OnWriteDone(bool ok) {
+  const std::lock_guard lock(hub_->mutex_);
+  is_writing_ = false;
+  outgoing_.Clear();
+  if (!ok) queue_.clear();  // the stream is broken, and the read that is under way will say how
+  if (is_held_) write_next();
+}
+
+void ClientStream::OnDone(const grpc::Status& status) {
+  // Nothing of this stream is touched after the push: the step thread may delete it as soon as it
+  // has the mutex, whose owner is the hub.
+  const std::lock_guard lock(hub_->mutex_);
+  hub_->push({.stream = this, .end = from_grpc(status)});
+}
+
+void ClientStream::read_next() {
+  is_reading_ = true;
+  StartRead(&incoming_);
+}
+
+void ClientStream::write_next() {
+  if (is_writing_ || queue_.empty()) return;
+  is_writing_ = true;
+  outgoing_ = std::move(queue_.front().frame);
+  queue_.pop_front();
+  StartWrite(&outgoing_);
+}
+
+void ClientStream::let_go() {
+  if (!is_held_) return;
+  is_held_ = false;
+  queue_.clear();
+  RemoveHold();
+}
+
+}  // namespace conclave

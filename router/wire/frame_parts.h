@@ -1,0 +1,68 @@
+// The parts of frames, for the codecs beside this file: checksum, head and rows. See frame.h.
+#pragma once
+
+#include <grpcpp/support/byte_buffer.h>
+#include <grpcpp/support/slice.h>
+
+#include <cstddef>
+#include <cstdint>
+#include <optional>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "common/dtype.h"
+#include "proto/types.pb.h"
+
+namespace conclave {
+
+// Rows on their way out.
+struct RowsPart {
+  DType dtype = DType::kF32;
+  int32_t num_rows = 0;
+  int32_t num_cols = 0;
+  grpc::Slice data;
+};
+
+// A slice with its own copy of `bytes`, and one that takes them over.
+grpc::Slice copy_to_slice(std::span<const std::byte> bytes);
+grpc::Slice move_to_slice(std::vector<std::byte> bytes);
+
+// A frame of a serialised head without checksum and rows, and of rows. INVALID_ARGUMENT for one of
+// more than kMaxFrameBytes: another try would be as large.
+absl::StatusOr<grpc::ByteBuffer> seal_frame(const std::string& head,
+                                            const std::optional<RowsPart>& rows);
+
+// A frame taken apart. `data` is a view of the slice that was opened.
+struct OpenFrame {
+  std::string head;  // what is left of the message without checksum and rows
+  bool has_rows = false;
+  v1::Rows rows_head;
+  std::span<const std::byte> data;
+};
+
+// The bytes of `frame` in one piece; only fails where gRPC has no memory for it.
+absl::StatusOr<grpc::Slice> one_piece(const grpc::ByteBuffer& frame);
+
+// `frame` stays where it is as long as the OpenFrame is used: a small slice holds its bytes itself.
+absl::StatusOr<OpenFrame> open_frame(const grpc::Slice& frame);
+
+// What the head of the rows says, checked against the number of bytes: INVALID_ARGUMENT.
+struct RowsShape {
+  DType dtype = DType::kF32;
+  int32_t num_rows = 0;
+  int32_t num_cols = 0;
+};
+absl::StatusOr<RowsShape> check_rows(const OpenFrame& frame);
+
+v1::DType to_proto(DType dtype);
+absl::StatusOr<DType> from_proto(v1::DType dtype);
+
+// Statuses inside frames. A message is cut to a line's length and made ASCII, for protobuf does not
+// read strings that are not UTF-8; a code that nobody knows becomes UNKNOWN.
+void to_proto(const absl::Status& status, v1::Status* proto);
+absl::Status from_proto(const v1::Status& proto);
+
+}  // namespace conclave
