@@ -1,0 +1,267 @@
+// Who joins and who does not; a name keeps its number; silence takes out; the view's version rises
+// with every change and never falls; coverage and exactness are of who is there now, and readiness
+// latches; a draining server goes only when nobody can miss it.
+
+#include "gateway/membership.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include "tests/gateway/fake_cluster.h"
+#include "tests/gateway/manual_clock.h"
+
+namespace conclave {
+namespace {
+
+using testing::ElementsAre;
+using testing::HasSubstr;
+using testing::IsEmpty;
+
+class MembershipTest : public testing::Test {
+ protected:
+  ServerId join(ServerFacts facts) {
+    const absl::StatusOr<ServerId> server = membership_.join(std::move(facts));
+    EXPECT_TRUE(server.ok()) << server.status();
+    return server.ok() ? *server : kNoServer;
+  }
+  absl::Status refusal(ServerFacts facts) {
+    const int64_t version = membership_.placement().version;
+    const absl::Status status = membership_.join(std::move(facts)).status();
+    EXPECT_EQ(membership_.placement().version, version);
+    return status;
+  }
+  void beat(ServerId server, Heartbeat heartbeat = {}) {
+    const absl::Status status = membership_.heartbeat(server, std::move(heartbeat));
+    EXPECT_TRUE(status.ok()) << status;
+  }
+  void drain(ServerId server) { beat(server, {.draining = true}); }
+  int64_t version() const { return membership_.placement().version; }
+
+  ManualClock clock_;
+  Membership membership_{four_layers(), &clock_, {.weights = kWeights, .first_version = 100}};
+};
+
+TEST_F(MembershipTest, NamesKeepTheirNumbers) {
+  const ServerId a = join(attention_node("a"));
+  const ServerId b = join(expert_server("b", experts(0, 8)));
+  EXPECT_NE(a, b);
+  membership_.leave(a);
+  const ServerId c = join(attention_node("c"));
+  EXPECT_NE(c, a);
+  EXPECT_NE(c, b);
+  ServerFacts again = attention_node("a");
+  again.incarnation = 2;
+  EXPECT_EQ(join(again), a);
+  ASSERT_EQ(membership_.nodes().size(), 2);
+  EXPECT_EQ(membership_.nodes()[0].incarnation, 2);
+}
+
+TEST_F(MembershipTest, ALiveNameIsTaken) {
+  join(attention_node("a"));
+  EXPECT_EQ(refusal(attention_node("a")).code(), absl::StatusCode::kAlreadyExists);
+  ServerFacts other = expert_server("a", experts(0, 8));
+  other.incarnation = 77;
+  EXPECT_EQ(refusal(other).code(), absl::StatusCode::kAlreadyExists);
+}
+
+TEST_F(MembershipTest, WhatCannotBeTrueIsRefused) {
+  EXPECT_EQ(refusal(attention_node("")).code(), absl::StatusCode::kInvalidArgument);
+}
+
+TEST_F(MembershipTest, OtherWeightsNeverJoin) {
+  ServerFacts facts = attention_node("a");
+  facts.profile.weights = "another";
+  const absl::Status status = refusal(facts);
+  EXPECT_EQ(status.code(), absl::StatusCode::kFailedPrecondition);
+  EXPECT_THAT(std::string(status.message()), HasSubstr("\"another\""));
+}
+
+TEST_F(MembershipTest, AnotherProfileJoinsOnlyForExpertsThatNobodyServes) {
+  join(expert_server("a", experts(0, 4)));
+  ServerFacts other = expert_server("b", experts(3, 5));
+  other.profile.instructions = "avx512";
+  EXPECT_EQ(refusal(other).code(), absl::StatusCode::kFailedPrecondition);
+  EXPECT_TRUE(membership_.exact());
+  other.held = experts(4, 4);
+  const ServerId b = join(other);
+  EXPECT_FALSE(membership_.exact());
+  membership_.leave(b);
+  EXPECT_TRUE(membership_.exact());
+}
+
+TEST_F(MembershipTest, NodesThatStandInForEachOtherAgree) {
+  join(attention_node("a", "bf16"));
+  EXPECT_EQ(refusal(attention_node("b", "f32")).code(), absl::StatusCode::kFailedPrecondition);
+  // An expert server says nothing of caches, so it agrees with both.
+  join(expert_server("e", experts(0, 8)));
+  EXPECT_TRUE(membership_.exact());
+}
+
+TEST_F(MembershipTest, MixedClustersAreAllowedWhereSaid) {
+  Membership mixed(four_layers(), &clock_, {.weights = kWeights, .allow_mixed = true});
+  ASSERT_TRUE(mixed.join(attention_node("a", "bf16")).ok());
+  ASSERT_TRUE(mixed.join(expert_server("e", experts(0, 8))).ok());
+  EXPECT_TRUE(mixed.exact());
+  ASSERT_TRUE(mixed.join(attention_node("b", "f32")).ok());
+  EXPECT_FALSE(mixed.exact());
+}
+
+TEST_F(MembershipTest, LimitsHold) {
+  Membership few(four_layers(), &clock_, {.weights = kWeights, .max_servers = 2, .max_names = 3});
+  const ServerId a = *few.join(attention_node("a"));
+  ASSERT_TRUE(few.join(attention_node("b")).ok());
+  EXPECT_EQ(few.join(attention_node("c")).status().code(), absl::StatusCode::kResourceExhausted);
+  few.leave(a);
+  const absl::StatusOr<ServerId> c = few.join(attention_node("c"));
+  ASSERT_TRUE(c.ok()) << c.status();
+  few.leave(*c);
+  EXPECT_EQ(few.join(attention_node("d")).status().code(), absl::StatusCode::kResourceExhausted);
+  EXPECT_TRUE(few.join(attention_node("a")).ok());  // known names come back
+}
+
+TEST_F(MembershipTest, SilenceTakesOut) {
+  const ServerId a = join(attention_node("a"));
+  const ServerId e = join(expert_server("e", experts(0, 8)));
+  clock_.advance(absl::Seconds(2));
+  beat(a);
+  clock_.advance(absl::Seconds(1));
+  EXPECT_THAT(membership_.expire(), IsEmpty());  // at the limit is not over it
+  clock_.advance(absl::Milliseconds(1));
+  const int64_t before = version();
+  EXPECT_THAT(membership_.expire(), ElementsAre(e));
+  EXPECT_GT(version(), before);
+  EXPECT_THAT(membership_.placement().servers, IsEmpty());
+  EXPECT_EQ(membership_.heartbeat(e, {}).code(), absl::StatusCode::kNotFound);
+  clock_.advance(absl::Seconds(10));
+  EXPECT_THAT(membership_.expire(), ElementsAre(a));
+}
+
+TEST_F(MembershipTest, VersionsRiseWithTheViewAlone) {
+  EXPECT_EQ(version(), 100);
+  const ServerId a = join(attention_node("a"));
+  EXPECT_EQ(version(), 100);  // nodes hold no experts
+  const ServerId e = join(expert_server("e", experts(0, 8)));
+  EXPECT_EQ(version(), 101);
+  beat(e);
+  beat(a, {.placement_version = 101});
+  EXPECT_EQ(version(), 101);
+  drain(e);
+  EXPECT_EQ(version(), 102);
+  EXPECT_TRUE(membership_.placement().servers[0].draining);
+  drain(a);
+  EXPECT_EQ(version(), 102);
+  membership_.leave(e);
+  membership_.leave(e);
+  EXPECT_EQ(version(), 103);
+}
+
+TEST_F(MembershipTest, VersionsNeverFallBehindWhatNodesHaveSeen) {
+  const ServerId a = join(attention_node("a"));
+  beat(a, {.placement_version = 5000});
+  EXPECT_GT(version(), 5000);
+  EXPECT_FALSE(membership_.heartbeat(a, {.placement_version = -1}).ok());
+}
+
+TEST_F(MembershipTest, CoverageIsOfNowAndReadinessLatches) {
+  EXPECT_EQ(membership_.coverage().num_total, 24);
+  EXPECT_EQ(membership_.coverage().num_covered, 0);
+  join(expert_server("a", experts(0, 5)));
+  EXPECT_EQ(membership_.coverage().num_covered, 15);
+  EXPECT_EQ(membership_.coverage().missing, experts(5, 3));
+  EXPECT_FALSE(membership_.ever_covered());
+  const ServerId b = join(expert_server("b", experts(4, 4)));
+  EXPECT_TRUE(membership_.coverage().complete());
+  EXPECT_TRUE(membership_.ever_covered());
+  drain(b);
+  EXPECT_TRUE(membership_.coverage().complete());  // it serves until it goes
+  membership_.leave(b);
+  EXPECT_EQ(membership_.coverage().num_covered, 15);
+  EXPECT_TRUE(membership_.ever_covered());
+}
+
+TEST_F(MembershipTest, ADrainingServerGoesWhenNodesKnowThatOthersHoldItsExperts) {
+  const ServerId node = join(attention_node("n"));
+  const ServerId a = join(expert_server("a", experts(0, 8)));
+  const ServerId b = join(expert_server("b", experts(0, 5)));
+  EXPECT_FALSE(membership_.may_leave(a));  // it does not drain
+  drain(a);
+  beat(node, {.placement_version = version()});
+  EXPECT_FALSE(membership_.may_leave(a));  // 5, 6, 7 live nowhere else
+  const ServerId c = join(expert_server("c", experts(5, 3)));
+  EXPECT_FALSE(membership_.may_leave(a));  // the node has not heard of it
+  beat(node, {.placement_version = version()});
+  EXPECT_TRUE(membership_.may_leave(a));
+  const ServerId late = join(attention_node("late"));
+  EXPECT_FALSE(membership_.may_leave(a));
+  beat(late, {.placement_version = version()});
+  EXPECT_TRUE(membership_.may_leave(a));
+
+  drain(c);  // two that drain cannot rely on each other
+  EXPECT_FALSE(membership_.may_leave(a));
+  EXPECT_FALSE(membership_.may_leave(c));
+  EXPECT_FALSE(membership_.may_leave(b));
+  beat(c);                                 // it stays after all
+  EXPECT_FALSE(membership_.may_leave(a));  // what nodes knew before does not count
+  beat(node, {.placement_version = version()});
+  beat(late, {.placement_version = version()});
+  EXPECT_TRUE(membership_.may_leave(a));
+}
+
+TEST_F(MembershipTest, WithoutNodesNobodyIsMissed) {
+  const ServerId a = join(expert_server("a", experts(0, 8)));
+  EXPECT_FALSE(membership_.may_leave(a));
+  drain(a);
+  EXPECT_TRUE(membership_.may_leave(a));
+  EXPECT_FALSE(membership_.may_leave(ServerId{99}));
+}
+
+TEST_F(MembershipTest, ADrainingNodeGoesWithoutRequests) {
+  const ServerId a = join(attention_node("a"));
+  beat(a, {.draining = true, .node = {.num_waiting = 1}});
+  EXPECT_FALSE(membership_.may_leave(a));
+  EXPECT_TRUE(membership_.nodes()[0].draining);
+  drain(a);
+  EXPECT_TRUE(membership_.may_leave(a));
+}
+
+TEST_F(MembershipTest, StatusTellsWhatWasSaid) {
+  const ServerId a = join(attention_node("a"));
+  join(expert_server("e", experts(0, 8)));
+  beat(a, {.node = {.num_running = 3, .num_free_pages = 7}});
+  clock_.advance(absl::Milliseconds(1500));
+  const std::vector<MemberStatus> members = membership_.members();
+  ASSERT_EQ(members.size(), 2);
+  EXPECT_EQ(members[0].server, a);
+  EXPECT_EQ(members[0].facts->metrics_address, "a:9090");
+  EXPECT_EQ(members[0].last.node.num_running, 3);
+  EXPECT_EQ(members[0].silence, absl::Milliseconds(1500));
+  EXPECT_EQ(members[1].facts->id, "e");
+  EXPECT_EQ(membership_.nodes()[0].load.num_free_pages, 7);
+}
+
+TEST_F(MembershipTest, ImbalanceIsOfTheServersThatHoldTheLayer) {
+  const ServerId a = join(expert_server("a", experts(0, 4)));
+  const ServerId b = join(expert_server("b", experts(4, 4)));
+  ExpertSet last_layer(4, 8);
+  last_layer.insert(3, 0);
+  join(expert_server("c", last_layer));
+  const auto picks = [](std::vector<int64_t> counts) {
+    return Heartbeat{.experts = {.picks = std::move(counts)}};
+  };
+  beat(a, picks({0, 500, 500, 500}));
+  beat(b, picks({0, 0, 0, 0}));
+  EXPECT_THAT(membership_.layer_imbalance(), ElementsAre(0, 0, 0, 0));
+  beat(a, picks({0, 510, 530, 500}));
+  beat(b, picks({0, 10, 10, 6}));
+  EXPECT_THAT(membership_.layer_imbalance(), ElementsAre(0, 1, 1.5, 3));
+  for (int32_t i = 0; i < 3; ++i) {
+    clock_.advance(absl::Seconds(5));
+    EXPECT_FALSE(membership_.heartbeat(ServerId{99}, {}).ok());
+    beat(a, picks({0, 510, 530, 500}));
+    beat(b, picks({0, 10, 10, 6}));
+  }
+  EXPECT_THAT(membership_.layer_imbalance(), ElementsAre(0, 0, 0, 0));
+}
+
+}  // namespace
+}  // namespace conclave
