@@ -9,6 +9,7 @@ set(CONCLAVE_MAY_router common kernels model)
 set(CONCLAVE_MAY_router_wire common kernels model router proto)
 set(CONCLAVE_MAY_attention common kernels model router)
 set(CONCLAVE_MAY_gateway common model router)
+set(CONCLAVE_MAY_server common kernels model router gateway proto router_wire)
 set(CONCLAVE_MAY_services common kernels model experts router attention gateway proto router_wire)
 
 # conclave_library(NAME SRCS a.cc b.cc DEPS common model LINKS absl::status)

@@ -127,4 +127,13 @@ absl::Status set_instruction_class(InstructionClass instruction_class) {
   return absl::OkStatus();
 }
 
+absl::Status choose_instruction_class(std::string_view word) {
+  const absl::Status status = check_instruction_class();
+  if (!status.ok() || word == "auto") return status;
+  for (const Known& candidate : kKnown) {
+    if (candidate.name == word) return set_instruction_class(candidate.instruction_class);
+  }
+  return absl::InvalidArgumentError("there are no instructions \"" + std::string(word) + "\"");
+}
+
 }  // namespace conclave

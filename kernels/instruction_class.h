@@ -25,4 +25,8 @@ std::span<const InstructionClass> supported_instruction_classes();
 // the bits of an AVX2 machine. INVALID_ARGUMENT where the CPU lacks it. Call it before kernels run.
 absl::Status set_instruction_class(InstructionClass instruction_class);
 
+// Both of the above by a flag's word: "auto" for the best there is, or the name of a class.
+// INVALID_ARGUMENT for another word.
+absl::Status choose_instruction_class(std::string_view word);
+
 }  // namespace conclave

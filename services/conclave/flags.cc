@@ -107,12 +107,7 @@ absl::StatusOr<LocalModel::Options> RuntimeFlags::resolve(const ModelConfig& con
                                                    ": the model has ", num_experts,
                                                    " routed experts a layer"));
   }
-  RETURN_IF_ERROR(check_instruction_class());
-  for (const InstructionClass known : {InstructionClass::kAvx2, InstructionClass::kAvx512}) {
-    if (instructions == instruction_class_name(known)) {
-      RETURN_IF_ERROR(set_instruction_class(known));
-    }
-  }
+  RETURN_IF_ERROR(choose_instruction_class(instructions));
   return LocalModel::Options{
       .wire = *parse_dtype(wire),
       .cache = *parse_dtype(cache_dtype),

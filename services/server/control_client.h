@@ -7,7 +7,7 @@
 // is FAILED_PRECONDITION or INVALID_ARGUMENT, which a person has to mend, on_refused() is called
 // with it and the thread rests. Every change is logged once.
 //
-// Thread-safe.
+// Thread-safe, but for leave() and the destructor: one thread.
 #pragma once
 
 #include <functional>

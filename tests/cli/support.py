@@ -20,7 +20,7 @@ from pathlib import Path
 sys.dont_write_bytecode = True
 
 REPOSITORY = Path(__file__).resolve().parents[2]
-BINARY = os.environ.get("CONCLAVE_BINARY", str(REPOSITORY / "build/services/conclave/conclave"))
+BINARY = os.environ.get("CONCLAVE_BINARY", str(REPOSITORY / "build/bin/conclave"))
 BARD = REPOSITORY / "models/bard"
 GOLDEN = REPOSITORY / "tests/golden"
 FAMILIES = ["deepseek_v2", "deepseek_v2_lite", "deepseek_v3", "deepseek_v3_fp8", "moonlight"]

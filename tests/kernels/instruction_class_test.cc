@@ -46,6 +46,16 @@ TEST(InstructionClassTest, WhatTheCpuLacksIsRefused) {
   }
 }
 
+TEST(InstructionClassTest, AFlagsWordChooses) {
+  const InstructionClass before = instruction_class();
+  ASSERT_TRUE(choose_instruction_class("auto").ok());
+  EXPECT_EQ(instruction_class(), before);
+  ASSERT_TRUE(choose_instruction_class(instruction_class_name(before)).ok());
+  EXPECT_EQ(instruction_class(), before);
+  EXPECT_EQ(choose_instruction_class("sse2").code(), absl::StatusCode::kInvalidArgument);
+  EXPECT_EQ(choose_instruction_class("").code(), absl::StatusCode::kInvalidArgument);
+}
+
 // The classes are profiles of their own: the order of a long sum, and so its bits, are different.
 TEST(InstructionClassTest, ClassesReallyDiffer) {
   if (every_class().size() < 2) GTEST_SKIP() << "one class only";
