@@ -46,7 +46,7 @@ Connection::Connection(const Options& options, const Parts& parts)
       hub_(parts.hub),
       clock_(parts.clock),
       sink_(parts.sink),
-      backoff_(options.backoff),
+      pause_(options.reconnect),
       stub_(make_channel(options)) {
   CHECK(start().ok());
 }
@@ -83,7 +83,7 @@ void Connection::on_frame(const grpc::ByteBuffer& frame) {
     lose(status);
     return;
   }
-  backoff_.reset();
+  pause_.reset();
   down_since_ = absl::InfiniteFuture();
 }
 
@@ -95,7 +95,7 @@ void Connection::lose(const absl::Status& status) {
   stream_ = nullptr;
   const absl::Time now = clock_->now();
   down_since_ = std::min(down_since_, now);
-  next_start_ = now + backoff_.next();
+  next_start_ = now + pause_.next();
   const absl::StatusCode code = code_of_loss(status.code());
   // A code that was replaced is worth reading.
   lost_with_ = absl::Status(

@@ -18,7 +18,7 @@
 #include "absl/status/status.h"
 #include "absl/time/time.h"
 #include "common/clock.h"
-#include "router/wire/backoff.h"
+#include "router/wire/reconnect_pause.h"
 #include "router/wire/stream_hub.h"
 
 namespace conclave {
@@ -42,7 +42,7 @@ class Connection final : private StreamSink {
     std::string address;       // HOST:PORT
     std::string method;        // "/package.Service/Method"
     int32_t max_unread = 256;  // frames from the server that wait for the step thread
-    Backoff::Options backoff;
+    ReconnectPause::Options reconnect;
     // gRPC counts references to credentials; null: none, plain text.
     std::shared_ptr<grpc::ChannelCredentials> credentials;
   };
@@ -80,7 +80,7 @@ class Connection final : private StreamSink {
   StreamHub* const hub_;
   const Clock* const clock_;
   FrameSink* const sink_;
-  Backoff backoff_;
+  ReconnectPause pause_;
   grpc::GenericStub stub_;  // keeps the channel
   ClientStream* stream_ = nullptr;
   absl::Status lost_with_;

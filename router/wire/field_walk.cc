@@ -8,7 +8,7 @@ namespace conclave {
 namespace {
 
 // The low three bits of a tag.
-enum WireType : uint8_t { kVarint = 0, kFixed64 = 1, kLengthDelimited = 2, kFixed32 = 5 };
+enum WireType : uint8_t { kVarint = 0, kLengthDelimited = 2 };
 
 // Reads from the front; false where the message ends too early or a number is too long.
 class FieldReader {
@@ -42,11 +42,9 @@ class FieldReader {
     switch (wire_type) {
       case kVarint:
         return read_varint(&number);
-      case kFixed64:
-        return read_bytes(8, value);
       case kLengthDelimited:
         return read_varint(&number) && read_bytes(number, value);
-      default:  // groups, which nobody writes any more; a fixed32; what does not exist
+      default:  // groups, which nobody writes any more; fixed numbers; what does not exist
         return false;
     }
   }

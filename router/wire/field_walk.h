@@ -16,8 +16,8 @@ struct SplitMessage {
 };
 
 // INVALID_ARGUMENT where `message` is not a message, or has field 15 twice or of another kind. Also
-// for a fixed32: only the checksum is one, and it has been taken off. So a damaged tag of a
-// checksum cannot pass for a field that nobody knows.
+// for a fixed32 or fixed64: only the checksum is one, and it has been taken off. So the damaged tag
+// of a checksum cannot pass for a field that nobody knows.
 absl::StatusOr<SplitMessage> split_field_15(std::span<const std::byte> message);
 
 }  // namespace conclave

@@ -58,7 +58,7 @@ GrpcTransport::Lanes GrpcTransport::connect(const Server& server) {
   const Connection::Options options{.address = server.address,
                                     .method = kMethod,
                                     .max_unread = options_.max_legs_in_flight,
-                                    .backoff = options_.backoff,
+                                    .reconnect = options_.reconnect,
                                     .credentials = options_.credentials};
   return {.address = server.address,
           .decode = std::make_unique<LaneEnd>(this, options),

@@ -22,8 +22,8 @@
 #include "common/clock.h"
 #include "common/ids.h"
 #include "router/transport.h"
-#include "router/wire/backoff.h"
 #include "router/wire/connection.h"
+#include "router/wire/reconnect_pause.h"
 #include "router/wire/stream_hub.h"
 
 namespace conclave {
@@ -36,7 +36,7 @@ class GrpcTransport final : public Transport {
   };
   struct Options {
     int32_t max_legs_in_flight = 256;  // per lane of a server
-    Backoff::Options backoff;
+    ReconnectPause::Options reconnect;
     std::shared_ptr<grpc::ChannelCredentials> credentials;  // null: plain text
   };
   // Since the start; for metrics.

@@ -52,7 +52,7 @@ RemoteMoeLayer::RemoteMoeLayer(const Clock* clock, const Options& options)
       connection_({.address = options.address,
                    .method = kMethod,
                    .max_unread = kMaxUnread,
-                   .backoff = options.backoff,
+                   .reconnect = options.reconnect,
                    .credentials = options.credentials},
                   {.hub = &hub_, .clock = clock, .sink = this}) {}
 

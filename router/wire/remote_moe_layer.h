@@ -5,7 +5,7 @@
 // this changes no bits. The whole step is UNAVAILABLE when one of its frames is lost, refused for
 // now or not answered in time; a status that another try does not mend is kept.
 //
-// One thread. Its steps must not outlive it.
+// One thread. A step that is under way when the layer goes is forgotten.
 #pragma once
 
 #include <grpcpp/security/credentials.h>
@@ -19,9 +19,9 @@
 #include "absl/time/time.h"
 #include "common/clock.h"
 #include "router/moe_layer.h"
-#include "router/wire/backoff.h"
 #include "router/wire/connection.h"
 #include "router/wire/moe_frame.h"
+#include "router/wire/reconnect_pause.h"
 #include "router/wire/stream_hub.h"
 
 namespace conclave {
@@ -32,7 +32,7 @@ class RemoteMoeLayer final : public MoeLayer, private FrameSink {
     std::string address;                             // the gateway's HOST:PORT
     absl::Duration leg_timeout = absl::Seconds(10);  // from begin() to the last answer
     int64_t max_row_bytes = 16 << 20;                // of one frame; a row at least
-    Backoff::Options backoff;
+    ReconnectPause::Options reconnect;
     std::shared_ptr<grpc::ChannelCredentials> credentials;  // null: plain text
   };
 

@@ -1,10 +1,10 @@
-#include "router/wire/backoff.h"
+#include "router/wire/reconnect_pause.h"
 
 #include <algorithm>
 
 namespace conclave {
 
-absl::Duration Backoff::next() {
+absl::Duration ReconnectPause::next() {
   constexpr int32_t kMaxDoublings = 20;
   const absl::Duration grown = options_.first * (int64_t{1} << num_pauses_);
   num_pauses_ = std::min(num_pauses_ + 1, kMaxDoublings);

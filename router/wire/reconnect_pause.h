@@ -9,14 +9,14 @@
 
 namespace conclave {
 
-class Backoff {
+class ReconnectPause {
  public:
   struct Options {
     absl::Duration first = absl::Milliseconds(50);
     absl::Duration longest = absl::Seconds(2);
   };
 
-  explicit Backoff(const Options& options) : options_(options) {}
+  explicit ReconnectPause(const Options& options) : options_(options) {}
 
   // The next pause: of first * 2^n, at most `longest`, a random part from one half to all.
   absl::Duration next();

@@ -1,0 +1,301 @@
+// What the frames of legs must keep:
+//   - what was encoded is decoded, the same in every field, and protobuf itself reads it too;
+//   - a frame that protobuf wrote is read, in any order of fields and without a checksum;
+//   - with a checksum, no flipped bit and no lost end goes unnoticed;
+//   - a frame that cannot be read is a status of the decoder, one that says nonsense is a status
+//     beside its sequence number;
+//   - nothing over kMaxFrameBytes is made.
+
+#include "router/wire/leg_frame.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include "proto/experts.pb.h"
+#include "tests/router/wire/frames.h"
+
+namespace conclave {
+namespace {
+
+using testing::HasSubstr;
+
+void expect_same(const LegFrame& a, const LegFrame& b) {
+  EXPECT_EQ(a.layer_idx, b.layer_idx);
+  EXPECT_EQ(a.placement_version, b.placement_version);
+  EXPECT_EQ(a.pick_begin, b.pick_begin);
+  EXPECT_EQ(a.pick_expert, b.pick_expert);
+  EXPECT_EQ(a.reply_type, b.reply_type);
+  EXPECT_EQ(a.hidden, b.hidden);
+}
+
+std::string encoded(uint64_t sequence, const LegFrame& leg) {
+  const auto frame = encode_leg(sequence, leg.view(ServerId{0}));
+  EXPECT_TRUE(frame.ok()) << frame.status();
+  return to_bytes(*frame);
+}
+
+// One row of two columns, two picks; protobuf's own message.
+v1::ForwardRequest small_request() {
+  v1::ForwardRequest request;
+  request.set_sequence(7);
+  request.set_layer_idx(3);
+  request.add_pick_begin(0);
+  request.add_pick_begin(2);
+  request.add_pick_expert(1);
+  request.add_pick_expert(4);
+  request.set_reply_type(v1::DTYPE_F32);
+  request.mutable_hidden()->set_dtype(v1::DTYPE_BF16);
+  request.mutable_hidden()->set_num_rows(1);
+  request.mutable_hidden()->set_num_cols(2);
+  request.mutable_hidden()->set_data("abcd");
+  return request;
+}
+
+v1::ForwardResponse small_response() {
+  v1::ForwardResponse response;
+  response.set_sequence(7);
+  response.mutable_said()->set_dtype(v1::DTYPE_F32);
+  response.mutable_said()->set_num_rows(1);
+  response.mutable_said()->set_num_cols(1);
+  response.mutable_said()->set_data("abcd");
+  return response;
+}
+
+absl::Status content_of(const v1::ForwardRequest& request) {
+  const auto read = decode_leg(to_frame(request.SerializeAsString()));
+  if (!read.ok()) return absl::InternalError("it could not be read");
+  EXPECT_EQ(read->sequence, 7u);
+  return read->content.status();
+}
+
+void expect_content(const v1::ForwardRequest& request, const std::string& words) {
+  const absl::Status status = content_of(request);
+  EXPECT_EQ(status.code(), absl::StatusCode::kInvalidArgument) << status;
+  EXPECT_THAT(std::string(status.message()), HasSubstr(words));
+}
+
+absl::Status unreadable(const std::string& bytes) { return decode_leg(to_frame(bytes)).status(); }
+
+TEST(LegFrameTest, WhatWasEncodedIsDecoded) {
+  std::mt19937 rng(1);
+  for (int i = 0; i < 300; ++i) {
+    const LegFrame leg = random_leg(&rng);
+    const uint64_t sequence = (uint64_t{rng()} << 32) | rng();
+    const auto read = decode_leg(to_frame(encoded(sequence, leg)));
+    ASSERT_TRUE(read.ok()) << read.status();
+    EXPECT_EQ(read->sequence, sequence);
+    ASSERT_TRUE(read->content.ok()) << read->content.status();
+    expect_same(*read->content, leg);
+  }
+}
+
+TEST(LegFrameTest, AFrameOfSeveralSlicesIsTheSame) {
+  std::mt19937 rng(2);
+  const LegFrame leg = random_leg(&rng);
+  const std::string bytes = encoded(1, leg);
+  std::vector<grpc::Slice> slices;
+  for (size_t at = 0; at < bytes.size(); at += 3) slices.emplace_back(bytes.substr(at, 3));
+  const auto read = decode_leg(grpc::ByteBuffer(slices.data(), slices.size()));
+  ASSERT_TRUE(read.ok() && read->content.ok());
+  expect_same(*read->content, leg);
+}
+
+TEST(LegFrameTest, ProtobufReadsOurs) {
+  std::mt19937 rng(3);
+  const LegFrame leg = random_leg(&rng);
+  v1::ForwardRequest request;
+  ASSERT_TRUE(request.ParseFromString(encoded(9, leg)));
+  EXPECT_EQ(request.sequence(), 9u);
+  EXPECT_NE(request.checksum(), 0u);
+  EXPECT_EQ(request.pick_expert_size(), static_cast<int>(leg.pick_expert.size()));
+  EXPECT_EQ(request.hidden().num_cols(), leg.hidden.num_cols);
+  EXPECT_EQ(request.hidden().data().size(), leg.hidden.bytes.size());
+}
+
+TEST(LegFrameTest, OursReadsProtobufs) {
+  EXPECT_TRUE(content_of(small_request()).ok());
+  // Rows before the other fields, as another writer may have it.
+  v1::ForwardRequest rows;
+  *rows.mutable_hidden() = small_request().hidden();
+  v1::ForwardRequest rest = small_request();
+  rest.clear_hidden();
+  const auto read = decode_leg(to_frame(rows.SerializeAsString() + rest.SerializeAsString()));
+  ASSERT_TRUE(read.ok() && read->content.ok());
+  EXPECT_EQ(read->content->pick_expert, (std::vector<int32_t>{1, 4}));
+  EXPECT_EQ(read->content->hidden.bytes.size(), 4u);
+}
+
+TEST(LegFrameTest, EveryFlippedBitIsSeen) {
+  const auto request = with_checksum(small_request().SerializeAsString());
+  const auto response = with_checksum(small_response().SerializeAsString());
+  ASSERT_TRUE(decode_leg(to_frame(request)).ok());
+  ASSERT_TRUE(decode_leg_reply(to_frame(response)).ok());
+  for (size_t bit = 0; bit < 8 * request.size(); ++bit) {
+    std::string bytes = request;
+    bytes[bit / 8] = static_cast<char>(bytes[bit / 8] ^ (1 << bit % 8));
+    const absl::StatusCode code = decode_leg(to_frame(bytes)).status().code();
+    EXPECT_EQ(code, bit < 8 ? absl::StatusCode::kInvalidArgument : absl::StatusCode::kDataLoss)
+        << "bit " << bit;
+  }
+  for (size_t bit = 0; bit < 8 * response.size(); ++bit) {
+    std::string bytes = response;
+    bytes[bit / 8] = static_cast<char>(bytes[bit / 8] ^ (1 << bit % 8));
+    EXPECT_FALSE(decode_leg_reply(to_frame(bytes)).ok()) << "bit " << bit;
+  }
+}
+
+TEST(LegFrameTest, EveryLostEndIsSeen) {
+  std::mt19937 rng(4);
+  const std::string bytes = encoded(1, random_leg(&rng));
+  for (size_t size = 1; size < bytes.size(); ++size) {
+    const absl::StatusCode code = unreadable(bytes.substr(0, size)).code();
+    EXPECT_EQ(code, size < 5 ? absl::StatusCode::kInvalidArgument : absl::StatusCode::kDataLoss);
+  }
+}
+
+TEST(LegFrameTest, ADamagedFrameNamesBothChecksums) {
+  const absl::Status status = unreadable(std::string("\x0d\xef\xbe\xad\xde", 5) + "123456789");
+  EXPECT_EQ(status.code(), absl::StatusCode::kDataLoss);
+  EXPECT_THAT(std::string(status.message()), HasSubstr("deadbeef"));
+  EXPECT_THAT(std::string(status.message()), HasSubstr("e3069283"));
+}
+
+TEST(LegFrameTest, WhatIsNoMessageCannotBeRead) {
+  const std::string good = small_request().SerializeAsString();
+  const std::string rows = "\x7a" + std::string(1, '\x02') + "\x10\x01";
+  for (const std::string& bytes : {
+           good.substr(0, good.size() - 1),             // the rows end early
+           std::string("\x7b"),                         // a group
+           std::string("\x7f"),                         // no such wire type
+           std::string("\x00\x00", 2),                  // field 0
+           std::string(11, '\xff'),                     // a number without an end
+           std::string("\x78\x01"),                     // rows that are a number
+           std::string("\x1d\x01\x02\x03\x04"),         // a fixed32 that is no checksum
+           good + std::string("\x0d\x01\x02\x03\x04"),  // a checksum at the end
+           rows + rows,                                 // rows twice
+           std::string("\x7a\x01\x10"),                 // rows whose head ends early
+           std::string("\x2a\x01\xff"),                 // pick_begin whose number ends early
+       }) {
+    EXPECT_EQ(unreadable(bytes).code(), absl::StatusCode::kInvalidArgument)
+        << testing::PrintToString(bytes);
+    EXPECT_EQ(unreadable(with_checksum(bytes)).code(), absl::StatusCode::kInvalidArgument);
+  }
+}
+
+TEST(LegFrameTest, NonsenseHasASequenceNumber) {
+  v1::ForwardRequest request = small_request();
+  request.set_reply_type(v1::DTYPE_UNSPECIFIED);
+  expect_content(request, "type 0");
+  request = small_request();
+  request.mutable_hidden()->set_dtype(static_cast<v1::DType>(9));
+  expect_content(request, "type 9");
+  request = small_request();
+  request.clear_hidden();
+  expect_content(request, "without rows");
+  request = small_request();
+  request.add_pick_begin(2);
+  expect_content(request, "3 entries of pick_begin for 1 rows");
+  request = small_request();
+  request.clear_pick_begin();
+  expect_content(request, "0 entries of pick_begin");
+  request = small_request();
+  request.mutable_hidden()->set_data("abcde");
+  expect_content(request, "1 rows of 2 columns of bf16 in 5 bytes");
+}
+
+TEST(LegFrameTest, ShapesAreMultipliedWithCare) {
+  struct Shape {
+    int32_t num_rows;
+    int32_t num_cols;
+  };
+  for (const Shape& shape : {Shape{-1, 2}, {1, 0}, {1, -2}, {-1, -2}, {0, 0}}) {
+    v1::ForwardRequest request = small_request();
+    request.mutable_hidden()->set_num_rows(shape.num_rows);
+    request.mutable_hidden()->set_num_cols(shape.num_cols);
+    expect_content(request, "no matrix");
+  }
+  // The product of these is 4 in 32 bits, and in 64 bits far from it.
+  for (const Shape& shape : {Shape{INT32_MAX, INT32_MAX}, {1 << 30, 1 << 30}, {1 << 16, 1 << 15}}) {
+    v1::ForwardRequest request = small_request();
+    request.mutable_hidden()->set_num_rows(shape.num_rows);
+    request.mutable_hidden()->set_num_cols(shape.num_cols);
+    expect_content(request, "in 4 bytes");
+  }
+}
+
+TEST(LegFrameTest, ALegWithoutRowsTravels) {
+  LegFrame leg;
+  leg.pick_begin = {0};
+  leg.hidden = {.dtype = DType::kBF16, .num_rows = 0, .num_cols = 8};
+  const auto read = decode_leg(to_frame(encoded(1, leg)));
+  ASSERT_TRUE(read.ok() && read->content.ok());
+  expect_same(*read->content, leg);
+}
+
+TEST(LegFrameTest, ALegThatIsTooLargeIsRefused) {
+  const std::vector<std::byte> rows(size_t{kMaxFrameBytes});
+  const std::vector<int32_t> pick_begin(17);
+  const auto frame = encode_leg(1, {.pick_begin = pick_begin,
+                                    .row_type = DType::kF32,
+                                    .num_cols = kMaxFrameBytes / 64,
+                                    .rows = rows});
+  EXPECT_EQ(frame.status().code(), absl::StatusCode::kInvalidArgument);
+  EXPECT_THAT(std::string(frame.status().message()), HasSubstr("the limit is 67108864"));
+}
+
+TEST(LegReplyFrameTest, WhatWasEncodedIsDecoded) {
+  std::mt19937 rng(5);
+  for (int i = 0; i < 100; ++i) {
+    const PackedRows said = random_leg(&rng).hidden;
+    const auto read = decode_leg_reply(encode_leg_reply(rng(), {.said = said}));
+    ASSERT_TRUE(read.ok()) << read.status();
+    ASSERT_TRUE(read->content.ok()) << read->content.status();
+    EXPECT_TRUE(read->content->status.ok());
+    EXPECT_EQ(read->content->said, said);
+  }
+}
+
+TEST(LegReplyFrameTest, AStatusTravels) {
+  const absl::Status status = absl::NotFoundError("layer 3, expert 4: held elsewhere");
+  const auto read = decode_leg_reply(encode_leg_reply(8, {.status = status}));
+  ASSERT_TRUE(read.ok() && read->content.ok());
+  EXPECT_EQ(read->sequence, 8u);
+  EXPECT_EQ(read->content->status, status);
+}
+
+TEST(LegReplyFrameTest, AStatusWithAnyBytesTravels) {
+  const absl::Status status = absl::InternalError("\xff\xc3" + std::string(5000, 'a'));
+  const auto read = decode_leg_reply(encode_leg_reply(8, {.status = status}));
+  ASSERT_TRUE(read.ok() && read->content.ok());
+  EXPECT_EQ(read->content->status.message(), "??" + std::string(998, 'a'));
+}
+
+TEST(LegReplyFrameTest, ACodeThatNobodyKnowsIsUnknown) {
+  v1::ForwardResponse response = small_response();
+  for (const int32_t code : {-1, 17, INT32_MAX}) {
+    response.mutable_status()->set_code(code);
+    const auto read = decode_leg_reply(to_frame(response.SerializeAsString()));
+    ASSERT_TRUE(read.ok() && read->content.ok());
+    EXPECT_EQ(read->content->status.code(), absl::StatusCode::kUnknown) << code;
+  }
+}
+
+TEST(LegReplyFrameTest, AnAnswerWithoutRowsOrStatusIsWrong) {
+  v1::ForwardResponse response = small_response();
+  response.clear_said();
+  const auto read = decode_leg_reply(to_frame(response.SerializeAsString()));
+  ASSERT_TRUE(read.ok());
+  EXPECT_EQ(read->sequence, 7u);
+  EXPECT_EQ(read->content.status().code(), absl::StatusCode::kInvalidArgument);
+}
+
+TEST(LegReplyFrameTest, AnAnswerThatIsTooLargeBecomesAnError) {
+  PackedRows said{.dtype = DType::kF32, .num_rows = 16, .num_cols = kMaxFrameBytes / 64};
+  said.bytes.resize(kMaxFrameBytes);
+  const auto read = decode_leg_reply(encode_leg_reply(3, {.said = std::move(said)}));
+  ASSERT_TRUE(read.ok() && read->content.ok());
+  EXPECT_EQ(read->content->status.code(), absl::StatusCode::kInvalidArgument);
+}
+
+}  // namespace
+}  // namespace conclave
