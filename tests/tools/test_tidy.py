@@ -181,6 +181,22 @@ class IncludesTest(TidyTest):
             found = f"{path}:2: {path.split('/')[0]}/ may not use {included.split('/')[0]}/"
             self.assert_found(self.include(path, f'"{included}"'), found)
 
+    def test_only_the_wire_speaks_protobuf(self):
+        floors = CLEAN["cmake/floors.cmake"].replace("services common", "services proto common")
+        floors += "set(CONCLAVE_MAY_router common)\nset(CONCLAVE_MAY_router_wire router proto)\n"
+        floors += "set(CONCLAVE_MAY_attention router)\n"
+        header = {"cmake/floors.cmake": floors, "router/wire/a.h": "// A.\n#pragma once\n",
+                  "tests/v.cc": '#include "router/wire/a.h"\n',
+                  "tests/model/CMakeLists.txt": "a(config_test.cc ../v.cc)\n"}
+        for included in ('"proto/a.pb.h"', "<grpcpp/channel.h>"):
+            for path in ("router/wire/a.cc", "services/a.cc"):
+                self.assert_clean({**self.include(path, included), **header})
+            for path in ("router/a.cc", "model/a.cc"):
+                found = self.findings({**self.include(path, included), **header})
+                self.assertEqual(len(found), 1, found)
+        found = "attention/a.cc:2: attention/ may not use router/wire/"
+        self.assert_found({**self.include("attention/a.cc", '"router/wire/a.h"'), **header}, found)
+
     def test_what_stands_beside_the_house(self):
         for folder in ("bench", "fuzz"):
             self.assert_clean(self.include(f"{folder}/a.cc", '"experts/a.h"'))

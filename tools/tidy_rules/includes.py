@@ -30,8 +30,14 @@ def check(tree):
                 yield source.path, line, message
 
 
+def floor_of(path):
+    """The name in cmake/floors.cmake: a folder, but router/wire/ has a floor of its own."""
+    return "router_wire" if path.startswith("router/wire/") else path.split("/", 1)[0]
+
+
 def messages(tree, source, bracket, included):
-    folder = included.split("/", 1)[0]
+    folder = floor_of(included)
+    floor = floor_of(source.path)
     if included in ("cassert", "assert.h"):
         yield "CHECK of common/check.h takes the place of assert"
     if bracket == '"' and "/" not in included:
@@ -40,9 +46,12 @@ def messages(tree, source, bracket, included):
         return
     if folder in BESIDE:
         yield f"{source.folder}/ may not use {folder}/"
-    elif folder in tree.floors and folder != source.folder:
-        if folder not in tree.floors[source.folder]:
-            yield f"{source.folder}/ may not use {folder}/ (cmake/floors.cmake)"
+    elif (folder in tree.floors or folder == "proto") and folder != floor:
+        if folder not in tree.floors[floor]:
+            here, there = floor.replace("_", "/"), folder.replace("_", "/")
+            yield f"{here}/ may not use {there}/ (cmake/floors.cmake)"
+    if included.startswith("grpcpp/") and "proto" not in tree.floors[floor]:
+        yield f"<{included}> in logic: gRPC is for those who may use proto/"
     if included in WORLD and source.folder not in MAY_MEET_THE_WORLD:
         yield f"<{included}> in logic: {WORLD[included]}"
     here, there = process_of(source.path), process_of(included)
