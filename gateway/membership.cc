@@ -35,7 +35,8 @@ Membership::Membership(const ModelConfig& config, const Clock* clock, Options op
     : options_(std::move(options)),
       all_(ExpertSet::all(config)),
       clock_(clock),
-      last_roll_(clock->now()) {
+      last_roll_(clock->now()),
+      last_expire_(clock->now()) {
   view_.version = options_.first_version;
   update_coverage();
 }
@@ -119,6 +120,7 @@ void Membership::leave(ServerId server) {
 
 std::vector<ServerId> Membership::expire() {
   roll_picks();
+  forgive_own_absence();
   const absl::Time oldest = clock_->now() - options_.silence_limit;
   std::vector<ServerId> silent;
   for (const auto& [server, member] : members_) {
@@ -126,6 +128,13 @@ std::vector<ServerId> Membership::expire() {
   }
   for (const ServerId server : silent) leave(server);
   return silent;
+}
+
+void Membership::forgive_own_absence() {
+  const absl::Time now = clock_->now();
+  const absl::Duration away = now - std::exchange(last_expire_, now);
+  if (away <= options_.silence_limit / 2) return;
+  for (auto& [server, member] : members_) member.heard = std::min(now, member.heard + away);
 }
 
 void Membership::erase(std::map<ServerId, Member>::iterator member) {

@@ -79,6 +79,9 @@ class Membership {
 
   // Takes out who was silent for too long, in ascending order. Its line is to be closed: under the
   // same number another process may join at once.
+  //
+  // To be called several times in a silence_limit. Where it was not, it is we who were away, with
+  // heartbeats perhaps waiting to be read: everybody is given the time that we missed.
   std::vector<ServerId> expire();
 
   const ClusterView& placement() const { return view_; }
@@ -118,6 +121,7 @@ class Membership {
   void update_replaced();
   void update_exact();
   void roll_picks();
+  void forgive_own_absence();
 
   const Options options_;
   const ExpertSet all_;  // what the model has
@@ -130,6 +134,7 @@ class Membership {
   bool ever_covered_ = false;
   bool exact_ = true;
   absl::Time last_roll_;
+  absl::Time last_expire_;
 };
 
 }  // namespace conclave

@@ -21,7 +21,7 @@ RequestTable::RequestTable(const Parts& parts, const Options& options)
       pool_(parts.clock, options.nodes) {}
 
 absl::Status RequestTable::submit(GatewayRequest request, ClientSink* sink) {
-  const absl::Status status = check_submit(request);
+  absl::Status status = check_submit(request);
   if (!status.ok()) {
     ++counters_.num_refused;
     return status;

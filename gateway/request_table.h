@@ -12,7 +12,8 @@
 // The queue goes by priority, then by arrival, so a replayed request is before younger ones. One
 // that no node has room for does not hold up a smaller one.
 //
-// One thread, which calls submit and the events as they come, and tick() when it says.
+// One thread, which calls submit and the events as they come, and tick() when it says. Before the
+// table goes, fail_all() lets everybody know.
 // Neither sinks nor the link nor the observer may call back. An event costs the logarithm of the
 // number of requests, plus one look at each queued request while some node has room.
 #pragma once

@@ -36,8 +36,16 @@ class MembershipTest : public testing::Test {
   }
   void drain(ServerId server) { beat(server, {.draining = true}); }
   int64_t version() const { return membership_.placement().version; }
+  // As the loop does: it looks often.
+  void pass(absl::Duration duration) {
+    for (; duration > absl::ZeroDuration(); duration -= absl::Milliseconds(500)) {
+      clock_.advance(absl::Milliseconds(500));
+      for (const ServerId server : membership_.expire()) gone_.push_back(server);
+    }
+  }
 
   ManualClock clock_;
+  std::vector<ServerId> gone_;
   Membership membership_{four_layers(), &clock_, {.weights = kWeights, .first_version = 100}};
 };
 
@@ -122,18 +130,30 @@ TEST_F(MembershipTest, LimitsHold) {
 TEST_F(MembershipTest, SilenceTakesOut) {
   const ServerId a = join(attention_node("a"));
   const ServerId e = join(expert_server("e", experts(0, 8)));
-  clock_.advance(absl::Seconds(2));
+  pass(absl::Seconds(2));
   beat(a);
-  clock_.advance(absl::Seconds(1));
-  EXPECT_THAT(membership_.expire(), IsEmpty());  // at the limit is not over it
-  clock_.advance(absl::Milliseconds(1));
+  pass(absl::Seconds(1));
+  EXPECT_THAT(gone_, IsEmpty());  // at the limit is not over it
   const int64_t before = version();
-  EXPECT_THAT(membership_.expire(), ElementsAre(e));
+  pass(absl::Milliseconds(500));
+  EXPECT_THAT(gone_, ElementsAre(e));
   EXPECT_GT(version(), before);
   EXPECT_THAT(membership_.placement().servers, IsEmpty());
   EXPECT_EQ(membership_.heartbeat(e, {}).code(), absl::StatusCode::kNotFound);
-  clock_.advance(absl::Seconds(10));
-  EXPECT_THAT(membership_.expire(), ElementsAre(a));
+  pass(absl::Seconds(10));
+  EXPECT_THAT(gone_, ElementsAre(e, a));
+}
+
+TEST_F(MembershipTest, OurOwnAbsenceIsNobodysSilence) {
+  join(attention_node("a"));
+  join(expert_server("e", experts(0, 8)));
+  pass(absl::Seconds(1));
+  clock_.advance(absl::Seconds(30));  // this process stood still
+  EXPECT_THAT(membership_.expire(), IsEmpty());
+  pass(absl::Seconds(2));
+  EXPECT_THAT(gone_, IsEmpty());
+  pass(absl::Milliseconds(500));
+  EXPECT_EQ(gone_.size(), 2);
 }
 
 TEST_F(MembershipTest, VersionsRiseWithTheViewAlone) {
