@@ -69,6 +69,15 @@ absl::StatusOr<std::span<const std::byte>> without_checksum(std::span<const std:
   return rest;
 }
 
+// A message as one line of ASCII.
+std::string line_of(absl::string_view message) {
+  std::string line(message.substr(0, kMaxMessageBytes));
+  for (char& c : line) {
+    if (c < ' ' || c > '~') c = '?';
+  }
+  return line;
+}
+
 }  // namespace
 
 grpc::Slice copy_to_slice(std::span<const std::byte> bytes) {
@@ -162,12 +171,8 @@ absl::StatusOr<DType> from_proto(v1::DType dtype) {
 }
 
 void to_proto(const absl::Status& status, v1::Status* proto) {
-  std::string message(status.message().substr(0, kMaxMessageBytes));
-  for (char& c : message) {
-    if (static_cast<unsigned char>(c) >= 0x80) c = '?';
-  }
   proto->set_code(static_cast<int32_t>(status.code()));
-  proto->set_message(std::move(message));
+  proto->set_message(line_of(status.message()));
 }
 
 absl::Status from_proto(const v1::Status& proto) {
@@ -175,7 +180,7 @@ absl::Status from_proto(const v1::Status& proto) {
   const bool is_known = proto.code() >= 0 && proto.code() <= kLastCode;
   const auto code =
       is_known ? static_cast<absl::StatusCode>(proto.code()) : absl::StatusCode::kUnknown;
-  return absl::Status(code, proto.message());
+  return absl::Status(code, line_of(proto.message()));
 }
 
 }  // namespace conclave

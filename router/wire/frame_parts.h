@@ -60,8 +60,8 @@ absl::StatusOr<RowsShape> check_rows(const OpenFrame& frame);
 v1::DType to_proto(DType dtype);
 absl::StatusOr<DType> from_proto(v1::DType dtype);
 
-// Statuses inside frames. A message is cut to a line's length and made ASCII, for protobuf does not
-// read strings that are not UTF-8; a code that nobody knows becomes UNKNOWN.
+// Statuses inside frames. Both ways a message is made one line of ASCII, for protobuf does not read
+// strings that are not UTF-8 and logs are lines; a code that nobody knows becomes UNKNOWN.
 void to_proto(const absl::Status& status, v1::Status* proto);
 absl::Status from_proto(const v1::Status& proto);
 

@@ -40,6 +40,11 @@ inline std::string with_checksum(const std::string& rest) {
   return front + rest;
 }
 
+inline std::string with_flipped_bit(std::string bytes, size_t bit) {
+  bytes[bit / 8] = static_cast<char>(bytes[bit / 8] ^ (1 << bit % 8));
+  return bytes;
+}
+
 inline std::vector<std::byte> random_bytes(size_t count, std::mt19937* rng) {
   std::vector<std::byte> bytes(count);
   for (std::byte& byte : bytes) byte = static_cast<std::byte>((*rng)());

@@ -3,97 +3,22 @@
 //   - a leg whose server is unknown, not there, killed or dropped is UNAVAILABLE, naming it, and
 //     the stream is there again some time after the server is;
 //   - a leg that was given up is done at once, its late answer is dropped and counted;
-//   - over its limit a leg is RESOURCE_EXHAUSTED at once, and the other lane does not care;
-//   - answers that cannot be read, repeat themselves or are of another type harm no other leg more
-//     than a broken stream would.
+//   - over its limit a leg is RESOURCE_EXHAUSTED at once, and the other lane does not care.
+// Servers that misbehave are in grpc_transport_faults_test.cc.
 
 #include "router/wire/grpc_transport.h"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
-#include <list>
-
-#include "tests/router/wire/raw_stream.h"
-#include "tests/router/wire/speaking_handler.h"
-#include "tests/router/wire/wire_server.h"
+#include "tests/router/wire/transport_fixture.h"
 
 namespace conclave {
 namespace {
 
 using testing::HasSubstr;
 
-constexpr ServerId kServer{3};
-
-// A leg with what it is made of.
-struct Sent {
-  LegFrame leg;
-  LegReply reply;
-};
-
-class GrpcTransportTest : public testing::Test {
- protected:
-  GrpcTransportTest()
-      : service_(&handler_, {.max_legs_in_flight = 64}), server_(service_.service()) {}
-
-  std::unique_ptr<GrpcTransport> connect(const std::string& address,
-                                         GrpcTransport::Options options = {}) {
-    auto transport = std::make_unique<GrpcTransport>(&clock_, options);
-    transport->set_servers({{{.id = kServer, .address = address}}});
-    return transport;
-  }
-  std::unique_ptr<GrpcTransport> connect(GrpcTransport::Options options = {}) {
-    return connect(server_.address(), options);
-  }
-
-  Sent& send(GrpcTransport* transport, ServerId server = kServer, Lane lane = Lane::kDecode) {
-    Sent& sent = sent_.emplace_back();
-    sent.leg = random_leg(&rng_);
-    LegRequest request = sent.leg.view(server);
-    request.lane = lane;
-    transport->send(request, &sent.reply);
-    return sent;
-  }
-
-  absl::Time soon() const { return clock_.now() + absl::Seconds(60); }
-
-  // Waits for one leg, which is given up when it takes too long.
-  const absl::Status& status_of(GrpcTransport* transport, Sent& sent, absl::Time deadline) {
-    while (!sent.reply.done) {
-      if (transport->wait(deadline)) continue;
-      transport->cancel(&sent.reply, absl::DeadlineExceededError("no answer in time"));
-    }
-    return sent.reply.status;
-  }
-  const absl::Status& status_of(GrpcTransport* transport, Sent& sent) {
-    return status_of(transport, sent, soon());
-  }
-
-  void expect_said(const Sent& sent) {
-    ASSERT_TRUE(sent.reply.done);
-    ASSERT_TRUE(sent.reply.status.ok()) << sent.reply.status;
-    EXPECT_EQ(sent.reply.rows, say(sent.leg));
-  }
-
-  // Sends until a leg comes back well.
-  void expect_comes_back(GrpcTransport* transport) {
-    const absl::Time until = soon();
-    while (clock_.now() < until) {
-      Sent& sent = send(transport);
-      if (status_of(transport, sent).ok()) return expect_said(sent);
-      EXPECT_EQ(sent.reply.status.code(), absl::StatusCode::kUnavailable) << sent.reply.status;
-      transport->wait(clock_.now() + absl::Milliseconds(10));
-    }
-    FAIL() << "the server is there and no leg reaches it";
-  }
-
-  const SystemClock clock_;
-  std::mt19937 rng_{1};
-  SpeakingHandler handler_;
-  LegService service_;
-  WireServer server_;
-  std::list<Sent> sent_;  // their addresses stay
-};
+class GrpcTransportTest : public TransportFixture {};
 
 TEST_F(GrpcTransportTest, ManyLegsOverBothLanesOfTwoServers) {
   SpeakingHandler other_handler;
@@ -297,90 +222,6 @@ TEST_F(GrpcTransportTest, ALargeLegTravels) {
   transport->send(sent.leg.view(kServer), &sent.reply);
   ASSERT_TRUE(status_of(transport.get(), sent).ok()) << sent.reply.status;
   expect_said(sent);
-}
-
-// Servers that misbehave.
-
-grpc::ByteBuffer answer(uint64_t sequence, const LegFrame& leg) {
-  return encode_leg_reply(sequence,
-                          {.said = {.dtype = leg.reply_type,
-                                    .num_rows = static_cast<int32_t>(leg.pick_expert.size()),
-                                    .num_cols = leg.hidden.num_cols,
-                                    .bytes = say(leg)}});
-}
-
-TEST_F(GrpcTransportTest, AnAnswerThatCannotBeReadIsDataLossForItsStream) {
-  const std::string damaged("\x0d\x01\x02\x03\x04\x05", 6);
-  FrameDoor::Reply first_reply;  // calls of one stream come one by one
-  RawService service([&](uint64_t, const FrameDoor::Reply& reply) {
-    if (!first_reply) {
-      first_reply = reply;
-      return absl::OkStatus();
-    }
-    reply(to_frame(damaged));
-    first_reply(to_frame(damaged));
-    return absl::OkStatus();
-  });
-  WireServer server(&service);
-  const auto transport = connect(server.address());
-  Sent& first = send(transport.get());
-  Sent& second = send(transport.get());
-  EXPECT_EQ(status_of(transport.get(), first).code(), absl::StatusCode::kDataLoss);
-  EXPECT_EQ(status_of(transport.get(), second).code(), absl::StatusCode::kDataLoss);
-  EXPECT_THAT(std::string(first.reply.status.message()), HasSubstr(server.address()));
-  EXPECT_EQ(send(transport.get()).reply.status.code(), absl::StatusCode::kUnavailable);  // down
-  EXPECT_EQ(transport->counters().num_lost_streams, 1u);
-}
-
-TEST_F(GrpcTransportTest, AnswersToNobodyAreDropped) {
-  LegFrame leg = random_leg(&rng_);
-  RawService service([&](uint64_t sequence, const FrameDoor::Reply& reply) {
-    reply(answer(sequence + 1000, leg));
-    return absl::OkStatus();
-  });
-  WireServer server(&service);
-  const auto transport = connect(server.address());
-  LegReply reply;
-  transport->send(leg.view(kServer), &reply);
-  EXPECT_FALSE(transport->wait(clock_.now() + absl::Milliseconds(500)));
-  EXPECT_EQ(transport->counters().num_dropped_answers, 1u);
-  EXPECT_FALSE(reply.done);
-}
-
-TEST_F(GrpcTransportTest, AnAnswerOfAnotherTypeIsInternal) {
-  RawService service([](uint64_t sequence, const FrameDoor::Reply& reply) {
-    const PackedRows said{.dtype = DType::kF32, .num_rows = 0, .num_cols = 1};
-    reply(sequence == 1 ? encode_leg_reply(sequence, {.said = said})
-                        : to_frame(std::string("\x10\x02", 2)));  // no rows and no status
-    return absl::OkStatus();
-  });
-  WireServer server(&service);
-  const auto transport = connect(server.address());
-  Sent& first = sent_.emplace_back();
-  first.leg.pick_begin = {0};
-  first.leg.hidden = {.dtype = DType::kBF16, .num_rows = 0, .num_cols = 2};
-  transport->send(first.leg.view(kServer), &first.reply);
-  EXPECT_EQ(status_of(transport.get(), first).code(), absl::StatusCode::kInternal);
-  EXPECT_THAT(std::string(first.reply.status.message()), HasSubstr("asked for bf16, 2"));
-  Sent& second = send(transport.get());
-  EXPECT_EQ(status_of(transport.get(), second).code(), absl::StatusCode::kInternal);
-  EXPECT_THAT(std::string(second.reply.status.message()), HasSubstr("without rows"));
-}
-
-TEST_F(GrpcTransportTest, AnyEndOfAStreamIsALostServer) {
-  for (const absl::Status& end :
-       {absl::InvalidArgumentError("bad frame"), absl::UnimplementedError("what"),
-        absl::DataLossError("damaged"), absl::ResourceExhaustedError("full")}) {
-    RawService service([&](uint64_t, const FrameDoor::Reply&) { return end; });
-    WireServer server(&service);
-    const auto transport = connect(server.address());
-    Sent& sent = send(transport.get());
-    const bool is_kept = end.code() == absl::StatusCode::kDataLoss ||
-                         end.code() == absl::StatusCode::kResourceExhausted;
-    EXPECT_EQ(status_of(transport.get(), sent).code(),
-              is_kept ? end.code() : absl::StatusCode::kUnavailable);
-    EXPECT_THAT(std::string(sent.reply.status.message()), HasSubstr(std::string(end.message())));
-  }
 }
 
 }  // namespace

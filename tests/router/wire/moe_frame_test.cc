@@ -79,14 +79,10 @@ TEST(MoeFrameTest, DamageIsSeen) {
   const std::string request = to_bytes(*encode_moe(5, 11, hidden.view()));
   const std::string response = with_checksum(small_response().SerializeAsString());
   for (size_t bit = 0; bit < 8 * request.size(); ++bit) {
-    std::string bytes = request;
-    bytes[bit / 8] = static_cast<char>(bytes[bit / 8] ^ (1 << bit % 8));
-    EXPECT_FALSE(decode_moe(to_frame(bytes)).ok()) << "bit " << bit;
+    EXPECT_FALSE(decode_moe(to_frame(with_flipped_bit(request, bit))).ok()) << "bit " << bit;
   }
   for (size_t bit = 0; bit < 8 * response.size(); ++bit) {
-    std::string bytes = response;
-    bytes[bit / 8] = static_cast<char>(bytes[bit / 8] ^ (1 << bit % 8));
-    EXPECT_FALSE(decode_moe_reply(to_frame(bytes)).ok()) << "bit " << bit;
+    EXPECT_FALSE(decode_moe_reply(to_frame(with_flipped_bit(response, bit))).ok()) << "bit " << bit;
   }
   EXPECT_EQ(decode_moe(to_frame("\x2a")).status().code(), absl::StatusCode::kInvalidArgument);
   EXPECT_EQ(decode_moe_reply(to_frame("\x2a")).status().code(), absl::StatusCode::kInvalidArgument);
