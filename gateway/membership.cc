@@ -13,6 +13,8 @@
 namespace conclave {
 namespace {
 
+constexpr absl::Duration kLookInterval = absl::Seconds(1);  // of expire(), at most
+
 bool overlap(const ExpertSet& a, const ExpertSet& b) { return a.minus(b).size() < a.size(); }
 
 // Whether each could do the other's work, so that their bits must be the same.
@@ -133,7 +135,7 @@ std::vector<ServerId> Membership::expire() {
 void Membership::forgive_own_absence() {
   const absl::Time now = clock_->now();
   const absl::Duration away = now - std::exchange(last_expire_, now);
-  if (away <= options_.silence_limit / 2) return;
+  if (away <= std::max(kLookInterval, options_.silence_limit / 2)) return;
   for (auto& [server, member] : members_) member.heard = std::min(now, member.heard + away);
 }
 

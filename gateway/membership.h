@@ -80,8 +80,9 @@ class Membership {
   // Takes out who was silent for too long, in ascending order. Its line is to be closed: under the
   // same number another process may join at once.
   //
-  // To be called several times in a silence_limit. Where it was not, it is we who were away, with
-  // heartbeats perhaps waiting to be read: everybody is given the time that we missed.
+  // To be called once a second or more often. Where it was not, for more than that and half a
+  // silence_limit, it is we who were away, with heartbeats perhaps waiting to be read: everybody is
+  // given the time that we missed.
   std::vector<ServerId> expire();
 
   const ClusterView& placement() const { return view_; }

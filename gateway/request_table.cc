@@ -11,6 +11,14 @@
 #include "gateway/names.h"
 
 namespace conclave {
+namespace {
+
+// Whether it was the line or the node that failed, and not the request.
+bool is_break(const absl::Status& status) {
+  return absl::IsUnavailable(status) || absl::IsCancelled(status) || absl::IsUnknown(status);
+}
+
+}  // namespace
 
 RequestTable::RequestTable(const Parts& parts, const Options& options)
     : options_(options),
@@ -108,7 +116,7 @@ void RequestTable::on_run_failed(RunHandle handle, const absl::Status& status) {
   CHECK(!status.ok());
   TableEntry* const entry = index_.find(handle);
   if (entry == nullptr) return;
-  if (absl::IsUnavailable(status) || absl::IsCancelled(status)) {
+  if (is_break(status)) {
     pool_.mark_failed(entry->node);
     lose_run(entry);
   } else if (absl::IsResourceExhausted(status)) {

@@ -5,9 +5,10 @@
 //
 // A request is in exactly one of these places. While it is at a node it has one run; events of any
 // other run are ignored. What makes it go back to the queue, with all ids so far, is no business of
-// the client: a node that is gone, a run that ended UNAVAILABLE or CANCELLED (nobody here asked for
-// that) and a node that was full. Other statuses end the request. Nothing bounds the tries but the
-// deadline; a request that fails again and again without an id in between waits longer each time.
+// the client: a node that is gone, a run that broke (UNAVAILABLE, and CANCELLED or UNKNOWN, which
+// nodes never say but gRPC does of lines that go down) and a node that was full. Other statuses end
+// the request. Nothing bounds the tries but the deadline; a request that fails again and again
+// without an id in between waits longer each time.
 //
 // The queue goes by priority, then by arrival, so a replayed request is before younger ones. One
 // that no node has room for does not hold up a smaller one.

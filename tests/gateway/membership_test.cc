@@ -156,6 +156,14 @@ TEST_F(MembershipTest, OurOwnAbsenceIsNobodysSilence) {
   EXPECT_EQ(gone_.size(), 2);
 }
 
+TEST_F(MembershipTest, ShortLimitsCountThoughWeLookLessOften) {
+  Membership brisk(four_layers(), &clock_,
+                   {.weights = kWeights, .silence_limit = absl::Milliseconds(100)});
+  ASSERT_TRUE(brisk.join(attention_node("a")).ok());
+  clock_.advance(absl::Milliseconds(500));
+  EXPECT_EQ(brisk.expire().size(), 1);
+}
+
 TEST_F(MembershipTest, VersionsRiseWithTheViewAlone) {
   EXPECT_EQ(version(), 100);
   const ServerId a = join(attention_node("a"));

@@ -57,12 +57,15 @@ TEST_F(RequestReplayTest, ARestartedNodeIsAnotherNode) {
   EXPECT_EQ(table_->num_assigned(), 1);
 }
 
-TEST_F(RequestReplayTest, ACancelThatNobodyAskedForIsALoss) {
-  nodes({node_info(0), node_info(1)});
+TEST_F(RequestReplayTest, WhatGrpcSaysOfBrokenLinesIsALoss) {
+  nodes({node_info(0), node_info(1), node_info(2)});
   FakeSink* const sink = submit(ask("r", 4));
   break_run(link_.last, absl::CancelledError("the node's server shut down"));
-  EXPECT_FALSE(sink->ended());
   EXPECT_EQ(last_node(), ServerId{1});
+  say({5});
+  break_run(link_.last, absl::UnknownError("Stream removed"));
+  EXPECT_FALSE(sink->ended());
+  EXPECT_EQ(last_node(), ServerId{2});
 }
 
 TEST_F(RequestReplayTest, AReplayedRequestIsBeforeYoungerOnes) {
