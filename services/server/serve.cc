@@ -1,5 +1,6 @@
 #include "services/server/serve.h"
 
+#include <cstdlib>
 #include <exception>
 #include <iostream>
 #include <random>
@@ -47,6 +48,12 @@ int server_main(int argc, char** argv, const ServerMain& main) {
     log_error("failed", {{"role", main.name}, {"status", error.what()}});
     return kExitFailure;
   }
+}
+
+void exit_if_stopped(StopSignal* stop) {
+  if (!stop->wait(absl::ZeroDuration())) return;
+  log_info("stopped while loading");
+  std::_Exit(0);
 }
 
 void drain(const DrainOptions& options, ControlClient* control, StopSignal* stop) {

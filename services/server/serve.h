@@ -31,6 +31,10 @@ struct ServerMain {
 // cannot be read. No exception leaves it.
 int server_main(int argc, char** argv, const ServerMain& main);
 
+// For the progress of loading: ends the process with exit code 0 where it was asked to stop. Nobody
+// depends on a server that has not said yet that it is there.
+void exit_if_stopped(StopSignal* stop);
+
 struct DrainOptions {
   absl::Duration timeout;
   std::function<bool()> is_idle;  // nobody uses this server now

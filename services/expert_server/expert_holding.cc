@@ -1,0 +1,68 @@
+#include "services/expert_server/expert_holding.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_format.h"
+#include "common/host_memory.h"
+#include "common/status_macros.h"
+#include "experts/expert_engine.h"
+#include "services/server/log.h"
+
+namespace conclave {
+namespace {
+
+// Said before loading, or refused with the same words.
+absl::Status check_memory(const ExpertServerFlags& flags, const ExpertHolding& holding) {
+  const ModelFolder& folder = holding.folder;
+  const uint64_t weights = static_cast<uint64_t>(holding.held.size()) * folder.size.expert_bytes;
+  const uint64_t scratch = ExpertEngine::scratch_bytes(folder.config);
+  const uint64_t available = host_memory().available_bytes;
+  const bool fits = weights <= holding.capacity_bytes && weights + scratch <= available;
+  log_info("loading", {{"experts", flags.experts},
+                       {"num_experts", holding.held.size()},
+                       {"weight_bytes", weights},
+                       {"scratch_bytes", scratch},
+                       {"capacity_bytes", holding.capacity_bytes},
+                       {"available_bytes", available},
+                       {"fits", fits}});
+  if (fits || flags.overcommit) return absl::OkStatus();
+  return absl::ResourceExhaustedError(absl::StrFormat(
+      "the experts need %s and %s of scratch, the room for them is %s of %s available memory: it "
+      "does not fit; --overcommit loads them all the same",
+      format_bytes(weights), format_bytes(scratch), format_bytes(holding.capacity_bytes),
+      format_bytes(available)));
+}
+
+absl::StatusOr<ExpertSet> parse_held(const ExpertServerFlags& flags, const ModelConfig& config) {
+  if (config.moe.gate.num_experts == 0) {
+    return absl::FailedPreconditionError(
+        absl::StrCat(flags.server.model, " has no routed experts: it needs no expert server"));
+  }
+  ASSIGN_OR_RETURN(ExpertSet held, ExpertSet::parse(flags.experts, config));
+  if (!held.empty()) return held;
+  return absl::InvalidArgumentError(absl::StrCat("--experts ", flags.experts, " are none"));
+}
+
+}  // namespace
+
+absl::StatusOr<std::unique_ptr<ExpertHolding>> load_holding(const ExpertServerFlags& flags,
+                                                            LoadProgress progress) {
+  auto holding = std::make_unique<ExpertHolding>();
+  ASSIGN_OR_RETURN(holding->folder, read_model_folder(flags.server.model));
+  ASSIGN_OR_RETURN(holding->held, parse_held(flags, holding->folder.config));
+  holding->capacity_bytes =
+      flags.capacity_bytes == 0 ? host_memory().available_bytes : flags.capacity_bytes;
+  RETURN_IF_ERROR(check_memory(flags, *holding));
+  ASSIGN_OR_RETURN(holding->weights, load_experts(*holding->folder.checkpoint,
+                                                  holding->folder.config, holding->held, progress));
+  // Control believes nobody who holds more than there is room for.
+  holding->capacity_bytes = std::max(holding->capacity_bytes, holding->weights.num_bytes);
+  holding->profile = profile_of_weights(*holding->folder.checkpoint);
+  log_info("loaded", {{"weight_bytes", holding->weights.num_bytes},
+                      {"instructions", holding->profile.instructions}});
+  return holding;
+}
+
+}  // namespace conclave

@@ -1,0 +1,124 @@
+#include "services/expert_server/expert_worker.h"
+
+#include <iterator>
+#include <optional>
+#include <utility>
+
+#include "absl/strings/str_format.h"
+
+namespace conclave {
+
+ExpertWorker::ExpertWorker(const Parts& parts, const Options& options)
+    : options_(options),
+      clock_(parts.clock),
+      metrics_(parts.metrics),
+      engine_(*parts.config, parts.weights, parts.executor),
+      batcher_(parts.config, parts.weights, &engine_,
+               {.max_queued_jobs = options.max_queued_legs, .max_picks = options.max_batch_picks}),
+      watch_(parts.clock),
+      picks_(static_cast<size_t>(parts.config->num_layers)),
+      thread_([this] { work(); }) {}
+
+ExpertWorker::~ExpertWorker() { stop(); }
+
+void ExpertWorker::stop() {
+  {
+    const std::lock_guard lock(mutex_);
+    is_stopping_ = true;
+    arrived_.notify_all();
+  }
+  if (thread_.joinable()) thread_.join();
+}
+
+void ExpertWorker::submit(LegFrame leg, Done done) {
+  std::optional<absl::Status> refused;
+  {
+    const std::lock_guard lock(mutex_);
+    if (is_stopping_) {
+      refused = absl::UnavailableError("this server is stopping");
+    } else if (num_queued_ >= options_.max_queued_legs) {
+      refused = absl::ResourceExhaustedError(
+          absl::StrFormat("the queue is full with %d legs", num_queued_));
+    } else {
+      mailbox_.push_back({std::move(leg), std::move(done)});
+      metrics_->set_queued_legs(++num_queued_);
+      arrived_.notify_one();
+    }
+  }
+  if (!refused) return;
+  metrics_->on_answer({.code = refused->code()});
+  done(*std::move(refused));
+}
+
+ExpertLoad ExpertWorker::load() const {
+  const std::lock_guard lock(mutex_);
+  return {.num_queued_legs = num_queued_, .picks = picks_};
+}
+
+void ExpertWorker::work() {
+  while (take_arrivals()) {
+    watch_.progress(/*has_work=*/true);
+    run_batch();
+    watch_.progress(!taken_.empty());
+  }
+}
+
+// Takes all legs that have come; waits for one where there is nothing to do. False at the end.
+bool ExpertWorker::take_arrivals() {
+  Legs arrivals;
+  {
+    std::unique_lock lock(mutex_);
+    if (taken_.empty()) {
+      arrived_.wait(lock, [this] { return !mailbox_.empty() || is_stopping_; });
+    }
+    arrivals.swap(mailbox_);
+  }
+  if (arrivals.empty() && taken_.empty()) return false;
+  while (!arrivals.empty()) {
+    taken_.splice(taken_.end(), arrivals, arrivals.begin());
+    submit_job(std::prev(taken_.end()));
+  }
+  return true;
+}
+
+// The job's views are of the leg, which stays in its place until it is answered.
+void ExpertWorker::submit_job(Legs::iterator leg) {
+  const LegFrame& frame = leg->frame;
+  batcher_.submit({.layer_idx = frame.layer_idx,
+                   .pick_begin = frame.pick_begin,
+                   .pick_expert = frame.pick_expert,
+                   .row_type = frame.hidden.dtype,
+                   .num_cols = frame.hidden.num_cols,
+                   .rows = frame.hidden.bytes,
+                   .reply_type = frame.reply_type,
+                   .done = [this, leg](absl::StatusOr<std::vector<std::byte>> said) {
+                     finish(leg, std::move(said));
+                   }});
+}
+
+void ExpertWorker::run_batch() {
+  const absl::Time start = clock_->now();
+  batch_picks_ = 0;
+  if (batcher_.run_once()) metrics_->on_step(batch_picks_, clock_->now() - start);
+}
+
+void ExpertWorker::finish(Legs::iterator leg, absl::StatusOr<std::vector<std::byte>> said) {
+  Legs answered;
+  answered.splice(answered.begin(), taken_, leg);
+  const LegFrame& frame = leg->frame;
+  const auto num_picks = static_cast<int64_t>(frame.pick_expert.size());
+  {
+    const std::lock_guard lock(mutex_);
+    metrics_->set_queued_legs(--num_queued_);
+    if (said.ok()) picks_[static_cast<size_t>(frame.layer_idx)] += num_picks;
+  }
+  if (said.ok()) batch_picks_ += num_picks;
+  metrics_->on_answer({.code = said.status().code(),
+                       .num_rows = frame.hidden.num_rows,
+                       .num_picks = num_picks,
+                       .bytes_in = static_cast<int64_t>(frame.hidden.bytes.size()),
+                       .bytes_out = said.ok() ? static_cast<int64_t>(said->size()) : 0});
+  leg->done(std::move(said));
+}
+
+}  // namespace conclave

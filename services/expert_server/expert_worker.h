@@ -1,0 +1,97 @@
+// The engine thread of an expert server and the mailbox in front of it.
+//
+// gRPC's threads put legs into the mailbox and return. The engine thread takes all that have come,
+// checks them and runs them layer by layer through ExpertBatcher, which never waits for more; it
+// sleeps when there is nothing. Over the limit of legs a leg is refused at once with
+// RESOURCE_EXHAUSTED.
+#pragma once
+
+#include <condition_variable>
+#include <cstdint>
+#include <list>
+#include <mutex>
+#include <thread>
+#include <vector>
+
+#include "absl/time/time.h"
+#include "common/clock.h"
+#include "common/executor.h"
+#include "experts/expert_batcher.h"
+#include "experts/expert_engine.h"
+#include "gateway/server_facts.h"
+#include "model/config/model_config.h"
+#include "model/weights/weights.h"
+#include "router/wire/leg_service.h"
+#include "services/expert_server/expert_metrics.h"
+#include "services/server/progress_watch.h"
+
+namespace conclave {
+
+class ExpertWorker final : public LegHandler {
+ public:
+  struct Options {
+    int32_t max_queued_legs = 4096;
+    int32_t max_batch_picks = 8192;
+  };
+  // All outlive the worker.
+  struct Parts {
+    const ModelConfig* config = nullptr;
+    const ExpertWeights* weights = nullptr;
+    Executor* executor = nullptr;  // of the engine thread, nobody else's
+    const Clock* clock = nullptr;
+    ExpertMetrics* metrics = nullptr;
+  };
+
+  // Takes the engine's scratch and starts the thread.
+  ExpertWorker(const Parts& parts, const Options& options);
+
+  // stop()
+  ~ExpertWorker() override;
+
+  // Thread-safe; never blocks for long.
+  void submit(LegFrame leg, Done done) override;
+
+  // Queued legs, and picks answered so far by layer. Thread-safe.
+  ExpertLoad load() const;
+
+  // The thread has legs and has not got on for `limit`. Thread-safe.
+  bool is_stuck(absl::Duration limit) const { return watch_.is_stuck(limit); }
+
+  // Answers what has come, refuses what comes with UNAVAILABLE, joins the thread. One thread.
+  void stop();
+
+ private:
+  struct Leg {
+    LegFrame frame;
+    Done done;
+  };
+  using Legs = std::list<Leg>;
+
+  void work();
+  bool take_arrivals();
+  void run_batch();
+  void submit_job(Legs::iterator leg);
+  void finish(Legs::iterator leg, absl::StatusOr<std::vector<std::byte>> said);
+
+  const Options options_;
+  const Clock* const clock_;
+  ExpertMetrics* const metrics_;
+
+  // Of the engine thread.
+  ExpertEngine engine_;
+  ExpertBatcher batcher_;
+  Legs taken_;               // that the batcher has jobs for; their memory stays where it is
+  int64_t batch_picks_ = 0;  // answered by the run under way
+  ProgressWatch watch_;
+
+  mutable std::mutex mutex_;
+  std::condition_variable arrived_;
+  Legs mailbox_;
+  int32_t num_queued_ = 0;      // in the mailbox or taken
+  std::vector<int64_t> picks_;  // [L] answered since the start
+  bool is_stopping_ = false;
+
+  std::thread thread_;  // last: it uses all of the above
+};
+
+}  // namespace conclave
