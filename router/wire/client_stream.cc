@@ -19,10 +19,10 @@ void ClientStream::start(grpc::GenericStub* stub, const std::string& method) {
   StartCall();
 }
 
-void ClientStream::write(uint64_t sequence, grpc::ByteBuffer frame) {
+void ClientStream::write(uint64_t sequence, const grpc::ByteBuffer& frame) {
   const std::lock_guard lock(hub_->mutex_);
   if (!is_held_) return;  // it has ended: the end is in the queue, behind answers that came in time
-  queue_.push_back({sequence, std::move(frame)});
+  queue_.push_back({sequence, frame});
   write_next();
 }
 
@@ -79,7 +79,7 @@ void ClientStream::read_next() {
 void ClientStream::write_next() {
   if (is_writing_ || queue_.empty()) return;
   is_writing_ = true;
-  outgoing_ = std::move(queue_.front().frame);
+  outgoing_ = queue_.front().frame;
   queue_.pop_front();
   StartWrite(&outgoing_);
 }

@@ -29,7 +29,7 @@ class ClientStream final : public grpc::ClientBidiReactor<grpc::ByteBuffer, grpc
 
   // The step thread. `sink()` is null after drop().
   void start(grpc::GenericStub* stub, const std::string& method);
-  void write(uint64_t sequence, grpc::ByteBuffer frame);
+  void write(uint64_t sequence, const grpc::ByteBuffer& frame);
   void unwrite(uint64_t sequence);
   void cancel();
   void drop_sink() { sink_ = nullptr; }

@@ -67,9 +67,9 @@ absl::Status Connection::start() {
   return absl::OkStatus();
 }
 
-void Connection::write(uint64_t sequence, grpc::ByteBuffer frame) {
+void Connection::write(uint64_t sequence, const grpc::ByteBuffer& frame) {
   CHECK(stream_ != nullptr);
-  hub_->write(stream_, sequence, std::move(frame));
+  hub_->write(stream_, sequence, frame);
 }
 
 void Connection::unwrite(uint64_t sequence) {

@@ -64,7 +64,7 @@ class Connection final : private StreamSink {
   absl::Status start();
 
   // REQUIRES: start() said OK, with no poll() since
-  void write(uint64_t sequence, grpc::ByteBuffer frame);
+  void write(uint64_t sequence, const grpc::ByteBuffer& frame);
 
   // Takes a frame back that is still here. No effect on others.
   void unwrite(uint64_t sequence);

@@ -12,6 +12,7 @@
 #include "router/wire/crc32c.h"
 #include "router/wire/field_walk.h"
 #include "router/wire/frame.h"
+#include "router/wire/grpc_status.h"
 
 namespace conclave {
 namespace {
@@ -21,7 +22,6 @@ static_assert(std::endian::native == std::endian::little, "rows travel as they l
 constexpr uint8_t kChecksumTag = 0x0d;  // field 1, fixed32
 constexpr uint8_t kRowsTag = 0x7a;      // field 15, length-delimited; of the rows and of their data
 constexpr size_t kChecksumBytes = 5;
-constexpr size_t kMaxMessageBytes = 1000;
 
 void append_varint(uint64_t value, std::string* out) {
   for (; value >= 0x80; value >>= 7) out->push_back(static_cast<char>(value | 0x80));
@@ -67,15 +67,6 @@ absl::StatusOr<std::span<const std::byte>> without_checksum(std::span<const std:
                         frame.size(), computed, said));
   }
   return rest;
-}
-
-// A message as one line of ASCII.
-std::string line_of(absl::string_view message) {
-  std::string line(message.substr(0, kMaxMessageBytes));
-  for (char& c : line) {
-    if (c < ' ' || c > '~') c = '?';
-  }
-  return line;
 }
 
 }  // namespace

@@ -110,8 +110,8 @@ absl::Status GrpcTransport::try_send(const LegRequest& request, LegReply* reply)
   }
   RETURN_IF_ERROR(lane->connection().start());
   const uint64_t sequence = next_sequence_++;
-  ASSIGN_OR_RETURN(grpc::ByteBuffer frame, encode_leg(sequence, request));
-  lane->connection().write(sequence, std::move(frame));
+  ASSIGN_OR_RETURN(const grpc::ByteBuffer frame, encode_leg(sequence, request));
+  lane->connection().write(sequence, frame);
   away_[sequence] = {reply, lane, request.reply_type, request.num_cols};
   ++lane->num_away;
   return absl::OkStatus();

@@ -21,6 +21,17 @@ absl::StatusOr<PackedRows> read_rows(const OpenFrame& open) {
                     .bytes = {open.data.begin(), open.data.end()}};
 }
 
+// A leg that asks for more than a frame can carry is not worked on: its answer could not be sent,
+// and a few bytes would cost the server much memory.
+absl::Status check_answer_fits(int32_t num_picks, int32_t num_cols, DType reply_type) {
+  const auto num_values = static_cast<uint64_t>(num_picks) * static_cast<uint64_t>(num_cols);
+  const auto value_bytes = static_cast<uint64_t>(dtype_bytes(reply_type));
+  if (num_values <= uint64_t{kMaxFrameBytes} / value_bytes) return absl::OkStatus();
+  return absl::InvalidArgumentError(
+      absl::StrFormat("an answer of %d rows of %d columns of %s does not fit into a frame",
+                      num_picks, num_cols, dtype_name(reply_type)));
+}
+
 absl::StatusOr<LegFrame> read_leg(const v1::ForwardRequest& head, const OpenFrame& open) {
   ASSIGN_OR_RETURN(const DType reply_type, from_proto(head.reply_type()));
   ASSIGN_OR_RETURN(PackedRows hidden, read_rows(open));
@@ -28,6 +39,7 @@ absl::StatusOr<LegFrame> read_leg(const v1::ForwardRequest& head, const OpenFram
     return absl::InvalidArgumentError(absl::StrFormat("%d entries of pick_begin for %d rows",
                                                       head.pick_begin_size(), hidden.num_rows));
   }
+  RETURN_IF_ERROR(check_answer_fits(head.pick_expert_size(), hidden.num_cols, reply_type));
   return LegFrame{.layer_idx = head.layer_idx(),
                   .placement_version = head.placement_version(),
                   .pick_begin = {head.pick_begin().begin(), head.pick_begin().end()},

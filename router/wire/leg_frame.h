@@ -15,8 +15,8 @@
 namespace conclave {
 
 // A leg as it arrived: M rows and N picks. Its shape is right: hidden is [M, D] with as many bytes
-// and M is what pick_begin says. Whether picks are in order and anybody holds the experts is for
-// whoever runs the leg.
+// and M is what pick_begin says, and its answer fits into a frame. Whether picks are in order and
+// anybody holds the experts is for whoever runs the leg.
 struct LegFrame {
   int32_t layer_idx = 0;
   int64_t placement_version = 0;

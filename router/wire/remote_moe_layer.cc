@@ -111,8 +111,8 @@ absl::Status RemoteMoeLayer::send_part(int32_t layer_idx, Rows<const float> x, P
   hub_.poll();  // a stream that broke meanwhile is started again before its queue is used
   RETURN_IF_ERROR(connection_.start());
   part->sequence = next_sequence_++;
-  ASSIGN_OR_RETURN(grpc::ByteBuffer frame, encode_moe(part->sequence, layer_idx, x));
-  connection_.write(part->sequence, std::move(frame));
+  ASSIGN_OR_RETURN(const grpc::ByteBuffer frame, encode_moe(part->sequence, layer_idx, x));
+  connection_.write(part->sequence, frame);
   away_[part->sequence] = part;
   return absl::OkStatus();
 }

@@ -30,7 +30,7 @@ class ServerStream final : public grpc::ServerBidiReactor<grpc::ByteBuffer, grpc
   void OnDone() override;
 
  private:
-  void reply(grpc::ByteBuffer frame);
+  void reply(const grpc::ByteBuffer& frame);
   void end_locked(const absl::Status& status, bool at_once);
 
   // Starts whatever can be started: a write, a read, the end.
@@ -68,7 +68,7 @@ void ServerStream::OnReadDone(bool ok) {
   }
   // Without the mutex, for decoding takes time and a door may reply before it returns.
   const absl::Status status =
-      door_->on_frame(incoming_, [this](grpc::ByteBuffer frame) { reply(std::move(frame)); });
+      door_->on_frame(incoming_, [this](const grpc::ByteBuffer& frame) { reply(frame); });
   const std::lock_guard lock(mutex_);
   is_reading_ = false;
   incoming_.Clear();
@@ -98,14 +98,14 @@ void ServerStream::OnDone() {
   if (is_last) delete this;
 }
 
-void ServerStream::reply(grpc::ByteBuffer frame) {
+void ServerStream::reply(const grpc::ByteBuffer& frame) {
   bool is_last = false;
   {
     const std::lock_guard lock(mutex_);
     --num_with_door_;
     is_last = is_over();
     if (!is_finished_) {
-      replies_.push_back(std::move(frame));
+      replies_.push_back(frame);
       go_on();
     }
   }
@@ -124,7 +124,7 @@ void ServerStream::go_on() {
   if (end_ && ends_at_once_) replies_.clear();
   if (!is_writing_ && !replies_.empty()) {
     is_writing_ = true;
-    outgoing_ = std::move(replies_.front());
+    outgoing_ = replies_.front();
     replies_.pop_front();
     StartWrite(&outgoing_);
   }

@@ -30,7 +30,7 @@ class ServerStream;
 // What a service does with a frame.
 class FrameDoor {
  public:
-  using Reply = std::function<void(grpc::ByteBuffer)>;
+  using Reply = std::function<void(const grpc::ByteBuffer&)>;
 
   virtual ~FrameDoor() = default;
 

@@ -29,8 +29,8 @@ ClientStream* StreamHub::open(grpc::GenericStub* stub, const std::string& method
   return streams_.back().get();
 }
 
-void StreamHub::write(ClientStream* stream, uint64_t sequence, grpc::ByteBuffer frame) {
-  stream->write(sequence, std::move(frame));
+void StreamHub::write(ClientStream* stream, uint64_t sequence, const grpc::ByteBuffer& frame) {
+  stream->write(sequence, frame);
 }
 
 void StreamHub::unwrite(ClientStream* stream, uint64_t sequence) { stream->unwrite(sequence); }

@@ -55,7 +55,7 @@ class StreamHub {
                      StreamSink* sink);
 
   // Sends a frame after those before it. `sequence` is for unwrite() only.
-  void write(ClientStream* stream, uint64_t sequence, grpc::ByteBuffer frame);
+  void write(ClientStream* stream, uint64_t sequence, const grpc::ByteBuffer& frame);
 
   // Takes a frame back that gRPC has not got yet, so that a server that hangs does not pile up the
   // legs that were given up.

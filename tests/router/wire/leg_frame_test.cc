@@ -204,6 +204,18 @@ TEST(LegFrameTest, ShapesAreMultipliedWithCare) {
   }
 }
 
+TEST(LegFrameTest, AnAnswerMustFitIntoAFrame) {
+  v1::ForwardRequest request = small_request();
+  request.mutable_hidden()->set_num_cols(1 << 12);
+  request.mutable_hidden()->set_data(std::string(2 << 12, 'a'));
+  request.mutable_pick_expert()->Resize(1 << 12, 1);  // 64 MiB of f32
+  EXPECT_TRUE(content_of(request).ok());
+  request.add_pick_expert(1);
+  expect_content(request, "4097 rows of 4096 columns of f32 does not fit");
+  request.set_reply_type(v1::DTYPE_BF16);
+  EXPECT_TRUE(content_of(request).ok());
+}
+
 TEST(LegFrameTest, ALegWithoutRowsTravels) {
   LegFrame leg;
   leg.pick_begin = {0};
