@@ -68,7 +68,7 @@ TEST_F(GrpcTransportTest, AServersStatusIsPassedOn) {
 }
 
 TEST_F(GrpcTransportTest, AKilledServerLosesItsLegsAndComesBack) {
-  const auto transport = connect();
+  const auto transport = connect({.reconnect = {.first = absl::Seconds(1)}});
   handler_.keep(true);
   Sent& sent = send(transport.get());
   const SpeakingHandler::Kept kept = handler_.take();
@@ -132,6 +132,7 @@ TEST_F(GrpcTransportTest, Deadlines) {
   EXPECT_EQ(status_of(transport.get(), sent, clock_.now() + absl::Milliseconds(5)).code(),
             absl::StatusCode::kDeadlineExceeded);
   EXPECT_FALSE(transport->wait(clock_.now() + absl::Milliseconds(5)));  // nothing is away
+  kept.answer();
 }
 
 TEST_F(GrpcTransportTest, LegsInFlightAreLimited) {

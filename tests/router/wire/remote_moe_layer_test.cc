@@ -210,7 +210,9 @@ TEST_F(RemoteMoeLayerTest, AnAnswerOfAnotherShape) {
 }
 
 TEST_F(RemoteMoeLayerTest, ASilentGateway) {
-  const auto layer = connect({.leg_timeout = absl::Milliseconds(100)});
+  const auto layer = connect({.leg_timeout = absl::Milliseconds(300)});
+  while (!run(layer.get(), random_rows(1)).ok()) {
+  }  // it is connected, so that a frame leaves at once
   std::mutex mutex;
   std::vector<MoeHandler::Done> kept;
   gateway_.do_instead([&](const MoeFrame&, MoeHandler::Done done) {
@@ -228,6 +230,7 @@ TEST_F(RemoteMoeLayerTest, ASilentGateway) {
   }
   // Not before the late answer has come.
   while (layer->num_dropped_answers() == 0) run(layer.get(), random_rows(1)).IgnoreError();
+  server_.stop();  // no frame comes when `kept` is gone
   const std::lock_guard lock(mutex);
   for (size_t i = 1; i < kept.size(); ++i) kept[i](absl::CancelledError("the test is over"));
 }

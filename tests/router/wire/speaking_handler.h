@@ -44,6 +44,11 @@ class SpeakingHandler final : public LegHandler {
     void answer() const { done(say(leg)); }
   };
 
+  // A stream lives until its last leg is answered.
+  ~SpeakingHandler() override {
+    for (const Kept& kept : kept_) kept.done(absl::CancelledError("the test is over"));
+  }
+
   void submit(LegFrame leg, Done done) override {
     {
       const std::lock_guard lock(mutex_);
