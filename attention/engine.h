@@ -62,6 +62,7 @@ class Engine {
 
   // Ends a request with kError and `status`, as cancel() does: a deadline that has passed.
   bool fail(RequestId id, absl::Status status);
+  void fail_all(const absl::Status& status);
 
   int32_t num_requests() const { return static_cast<int32_t>(sequences_.size()); }
   int32_t num_running() const { return scheduler_.num_running(); }
@@ -74,6 +75,7 @@ class Engine {
   // Of the last step().
   int32_t last_step_tokens() const { return step_.num_tokens(); }
 
+  int64_t num_tokens() const { return num_tokens_; }  // generated since the start
   int64_t num_steps() const { return num_steps_; }
   int64_t num_preemptions() const { return scheduler_.num_preemptions(); }
   const LatentCache& cache() const { return *cache_; }
@@ -110,6 +112,7 @@ class Engine {
   Step step_;
   uint64_t num_arrivals_ = 0;
   int64_t num_steps_ = 0;
+  int64_t num_tokens_ = 0;
   int64_t num_stalls_ = 0;
   absl::Status last_stall_;
   bool stepping_ = false;  // sequences are let go between steps only

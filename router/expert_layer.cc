@@ -63,7 +63,23 @@ absl::StatusOr<std::unique_ptr<ExpertLayer>> ExpertLayer::create(const Parts& pa
   return layer;
 }
 
-void ExpertLayer::set_placement(Placement placement) { placement_ = std::move(placement); }
+uint64_t ExpertLayer::num_bytes(const ModelConfig& config, int32_t max_tokens) {
+  const GateConfig& gate = config.moe.gate;
+  if (gate.num_experts == 0) return 0;
+  uint64_t num_moe_layers = 0;
+  for (int32_t layer = 0; layer < config.num_layers; ++layer) {
+    num_moe_layers += config.is_moe_layer(layer) ? 1 : 0;
+  }
+  const uint64_t scores = num_moe_layers * static_cast<uint64_t>(gate.num_experts);
+  const uint64_t rows =
+      3 * static_cast<uint64_t>(gate.experts_per_token) * static_cast<uint64_t>(config.hidden_dim);
+  return static_cast<uint64_t>(max_tokens) * (scores + rows) * sizeof(float);
+}
+
+void ExpertLayer::set_placement(Placement placement) {
+  placement_ = std::move(placement);
+  silent_until_.clear();
+}
 
 std::unique_ptr<MoeStep> ExpertLayer::new_step() { return std::make_unique<ExpertStep>(); }
 
@@ -109,6 +125,17 @@ void ExpertLayer::drop_uncovered(ExpertStep* step) const {
 }
 
 void ExpertLayer::send_leg(const Leg& leg, Rows<const float> x, size_t leg_idx, ExpertStep* step) {
+  const auto silent = silent_until_.find(leg.server);
+  if (silent != silent_until_.end()) {
+    if (step->sent_at < silent->second) {
+      step->replies[leg_idx] = {.done = true,
+                                .status = absl::UnavailableError(absl::StrFormat(
+                                    "server %d let a deadline pass a moment ago",
+                                    static_cast<int32_t>(leg.server)))};
+      return;
+    }
+    silent_until_.erase(silent);
+  }
   const size_t row_bytes =
       static_cast<size_t>(hidden_dim_) * static_cast<size_t>(dtype_bytes(options_.wire_out));
   std::vector<std::byte>& sent = step->sent[leg_idx];
@@ -143,13 +170,19 @@ void ExpertLayer::wait_for_legs(ExpertStep* step) {
     }
     if (all_done) return;
     if (transport_->wait(deadline)) continue;
-    for (size_t i = 0; i < step->replies.size(); ++i) {
-      transport_->cancel(&step->replies[i],
-                         absl::DeadlineExceededError(absl::StrFormat(
-                             "server %d did not answer within %s",
-                             static_cast<int32_t>(step->plan.legs[i].server),
-                             absl::FormatDuration(options_.leg_timeout))));
-    }
+    give_up_silent(step);
+  }
+}
+
+void ExpertLayer::give_up_silent(ExpertStep* step) {
+  for (size_t i = 0; i < step->replies.size(); ++i) {
+    if (step->replies[i].done) continue;
+    const ServerId server = step->plan.legs[i].server;
+    silent_until_[server] = clock_->now() + options_.leg_timeout;
+    transport_->cancel(&step->replies[i],
+                       absl::DeadlineExceededError(absl::StrFormat(
+                           "server %d did not answer within %s", static_cast<int32_t>(server),
+                           absl::FormatDuration(options_.leg_timeout))));
   }
 }
 

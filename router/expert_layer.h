@@ -2,12 +2,14 @@
 //
 // Legs that fail in a way that another try may mend (no connection, no answer in time, a damaged
 // frame, a full queue, an expert that has moved) fault their tokens with UNAVAILABLE, as does an
-// expert that nobody holds; scores or answers that are not finite fault theirs with INTERNAL.
+// expert that nobody holds; a server that did not answer in time is not asked again for as long, or
+// every layer of a step would wait for it anew. Scores or answers that are not finite fault theirs with INTERNAL.
 //
 // One thread, which also sets the placement, between steps.
 #pragma once
 
 #include <cstdint>
+#include <map>
 #include <memory>
 #include <vector>
 
@@ -77,6 +79,10 @@ class ExpertLayer final : public MoeLayer {
                                                              Placement placement,
                                                              const Options& options);
 
+  // Bytes that a layer and one step of `max_tokens` rows take when they are at their largest: gate
+  // scores, rows out, rows back and their f32 copies.
+  static uint64_t num_bytes(const ModelConfig& config, int32_t max_tokens);
+
   // Not between begin() and finish() of any step.
   void set_placement(Placement placement);
   const Placement& placement() const { return placement_; }
@@ -91,6 +97,7 @@ class ExpertLayer final : public MoeLayer {
   void drop_uncovered(ExpertStep* step) const;
   void send_leg(const Leg& leg, Rows<const float> x, size_t leg_idx, ExpertStep* step);
   absl::Status check_reply(const Leg& leg, const LegReply& reply, int32_t layer_idx) const;
+  void give_up_silent(ExpertStep* step);
   void wait_for_legs(ExpertStep* step);
   void report(size_t leg_idx, const ExpertStep& step) const;
   void unpack_reply(size_t leg_idx, Rows<float> said, ExpertStep* step) const;
@@ -101,6 +108,7 @@ class ExpertLayer final : public MoeLayer {
   Transport* const transport_;  // these outlive this
   const Clock* const clock_;
   LegObserver* const observer_;
+  std::map<ServerId, absl::Time> silent_until_;  // servers that let a deadline pass
   std::vector<GateWeights> gate_weights_;     // [L]
   std::vector<std::unique_ptr<Gate>> gates_;  // [L], null for dense layers
 };

@@ -1,6 +1,5 @@
 #include "services/local/local_model.h"
 
-#include <algorithm>
 #include <utility>
 
 #include "absl/strings/str_format.h"
@@ -13,19 +12,13 @@
 namespace conclave {
 namespace {
 
-constexpr int32_t kPageTokens = 64;
-
-// A step has room for a whole chunk and for one token of everybody who runs.
-int32_t step_tokens(const LocalModel::Options& options) {
-  return std::max(options.prefill_chunk, options.max_running);
-}
-
-LatentCache::Options cache_options(const ModelConfig& config, const LocalModel::Options& options) {
-  return {.num_layers = config.num_layers,
-          .row_cols = config.mla.cache_cols(),
-          .page_tokens = kPageTokens,
-          .num_pages = std::max(1, ceil_div(options.cache_tokens, kPageTokens)),
-          .dtype = options.cache};
+AttentionStack::Options stack_options(const ModelFolder& folder,
+                                      const LocalModel::Options& options) {
+  return {.cache = options.cache,
+          .cache_tokens = options.cache_tokens,
+          .prefill_chunk = options.prefill_chunk,
+          .max_running = options.max_running,
+          .num_ids = folder.num_drawable_ids()};
 }
 
 // Said before loading, or refused with the same words.
@@ -45,38 +38,18 @@ absl::Status check_memory(const ModelFolder& folder, const LocalModel::Options& 
   return absl::OkStatus();
 }
 
-// Scores of every gate, rows out and back with their f32 copies, and the scratch of every shard.
-uint64_t routing_bytes(const ModelConfig& config, const LocalModel::Options& options) {
-  const GateConfig& gate = config.moe.gate;
-  if (gate.num_experts == 0) return 0;
-  uint64_t num_moe_layers = 0;
-  for (int32_t layer = 0; layer < config.num_layers; ++layer) {
-    num_moe_layers += config.is_moe_layer(layer) ? 1 : 0;
-  }
-  const uint64_t tokens = static_cast<uint64_t>(step_tokens(options));
-  const uint64_t scores = num_moe_layers * static_cast<uint64_t>(gate.num_experts);
-  const uint64_t rows =
-      3 * static_cast<uint64_t>(gate.experts_per_token) * static_cast<uint64_t>(config.hidden_dim);
-  return tokens * (scores + rows) * sizeof(float) +
-         static_cast<uint64_t>(options.expert_shards) * ExpertEngine::scratch_bytes(config);
-}
-
 }  // namespace
 
 int64_t rounded_cache_tokens(const LocalModel::Options& options) {
-  return int64_t{std::max(1, ceil_div(options.cache_tokens, kPageTokens))} * kPageTokens;
+  return AttentionStack::Options{.cache_tokens = options.cache_tokens}.rounded_cache_tokens();
 }
 
 uint64_t bytes_needed(const ModelFolder& folder, const LocalModel::Options& options) {
-  const LatentCache::Options cache = cache_options(folder.config, options);
-  const uint64_t cache_tokens =
-      static_cast<uint64_t>(cache.num_pages) * static_cast<uint64_t>(cache.page_tokens);
-  const int32_t max_tokens = step_tokens(options);
+  const AttentionStack::Options stack = stack_options(folder, options);
   return folder.size.trunk_bytes + folder.size.all_expert_bytes +
-         cache_tokens * LatentCache::bytes_per_token(cache) +
-         absorbed_mla_scratch_bytes(folder.config.mla, max_tokens) +
-         LayerWalk::scratch_bytes({.config = &folder.config, .max_tokens = max_tokens}) +
-         routing_bytes(folder.config, options);
+         AttentionStack::num_bytes(folder.config, stack) +
+         ExpertLayer::num_bytes(folder.config, stack.step_tokens()) +
+         static_cast<uint64_t>(options.expert_shards) * ExpertEngine::scratch_bytes(folder.config);
 }
 
 LocalModel::LocalModel(const ModelFolder& folder, const Options& options,
@@ -118,12 +91,7 @@ absl::Status LocalModel::load_experts(const ModelFolder& folder, const Listener&
 }
 
 absl::Status LocalModel::build(const ModelFolder& folder) {
-  ASSIGN_OR_RETURN(cache_, LatentCache::create(cache_options(config_, options_)));
-  attention_ = make_absorbed_mla({.config = &config_,
-                                  .trunk = &trunk_,
-                                  .cache = cache_.get(),
-                                  .executor = threads_.get(),
-                                  .max_tokens = step_tokens(options_)});
+  const AttentionStack::Options stack = stack_options(folder, options_);
   ASSIGN_OR_RETURN(
       moe_, ExpertLayer::create({.config = &config_,
                                  .gates = gate_weights(trunk_),
@@ -133,19 +101,12 @@ absl::Status LocalModel::build(const ModelFolder& folder) {
                                 Placement::even(config_, options_.expert_shards),
                                 {.wire_out = options_.wire,
                                  .wire_back = options_.wire,
-                                 .max_tokens = step_tokens(options_)}));
-  walk_ = std::make_unique<LayerWalk>(LayerWalk::Parts{.config = &config_,
-                                                       .trunk = &trunk_,
-                                                       .attention = attention_.get(),
-                                                       .moe = moe_.get(),
-                                                       .executor = threads_.get(),
-                                                       .max_tokens = step_tokens(options_)});
-  engine_ = std::make_unique<Engine>(
-      &config_, cache_.get(), walk_.get(),
-      Engine::Options{.scheduler = {.step_tokens = step_tokens(options_),
-                                    .prefill_chunk = options_.prefill_chunk,
-                                    .max_running = options_.max_running},
-                      .num_ids = folder.num_drawable_ids()});
+                                 .max_tokens = stack.step_tokens()}));
+  ASSIGN_OR_RETURN(stack_, AttentionStack::create({.config = &config_,
+                                                   .trunk = &trunk_,
+                                                   .moe = moe_.get(),
+                                                   .executor = threads_.get()},
+                                                  stack));
   return absl::OkStatus();
 }
 

@@ -12,7 +12,7 @@
 #include <vector>
 
 #include "absl/status/statusor.h"
-#include "attention/engine.h"
+#include "attention/attention_stack.h"
 #include "common/clock.h"
 #include "common/thread_pool.h"
 #include "services/local/local_expert_server.h"
@@ -45,7 +45,7 @@ class LocalModel {
                                                           const Options& options,
                                                           const Listener& listener);
 
-  Engine& engine() { return *engine_; }
+  Engine& engine() { return stack_->engine(); }
 
  private:
   LocalModel(const ModelFolder& folder, const Options& options,
@@ -61,11 +61,8 @@ class LocalModel {
   std::vector<std::unique_ptr<LocalExpertServer>> shards_;
   LoopbackTransport transport_;
   const SystemClock clock_;
-  std::unique_ptr<LatentCache> cache_;
-  std::unique_ptr<AttentionForm> attention_;
   std::unique_ptr<MoeLayer> moe_;
-  std::unique_ptr<LayerWalk> walk_;
-  std::unique_ptr<Engine> engine_;
+  std::unique_ptr<AttentionStack> stack_;
 };
 
 // options.cache_tokens as the cache will have it: whole pages.

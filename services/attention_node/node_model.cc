@@ -1,0 +1,95 @@
+#include "services/attention_node/node_model.h"
+
+#include <utility>
+#include <vector>
+
+#include "absl/strings/str_format.h"
+#include "common/host_memory.h"
+#include "common/status_macros.h"
+
+namespace conclave {
+namespace {
+
+absl::Status check_memory(const ModelFolder& folder, const NodeFlags& flags) {
+  const AttentionStack::Options stack = flags.stack_options(folder);
+  const uint64_t needed = folder.size.trunk_bytes +
+                          AttentionStack::num_bytes(folder.config, stack) +
+                          ExpertLayer::num_bytes(folder.config, stack.step_tokens());
+  const uint64_t available = host_memory().available_bytes;
+  if (needed <= available || flags.overcommit) return absl::OkStatus();
+  return absl::ResourceExhaustedError(absl::StrFormat(
+      "%s needs %s for the trunk, a cache of %d tokens and activations, and %s of memory is "
+      "available: lower --cache-tokens, or load it all the same with --overcommit",
+      folder.dir, format_bytes(needed), stack.rounded_cache_tokens(), format_bytes(available)));
+}
+
+}  // namespace
+
+absl::StatusOr<std::unique_ptr<NodeModel>> NodeModel::load(const ModelFolder& folder,
+                                                           const NodeFlags& flags,
+                                                           const Clock* clock, LegObserver* legs,
+                                                           const Progress& progress) {
+  RETURN_IF_ERROR(check_memory(folder, flags));
+  ASSIGN_OR_RETURN(std::unique_ptr<ThreadPool> threads,
+                   ThreadPool::start(flags.server.num_threads()));
+  std::unique_ptr<NodeModel> model(new NodeModel(folder, std::move(threads)));
+  ASSIGN_OR_RETURN(model->trunk_, load_trunk(*folder.checkpoint, folder.config,
+                                             [&](uint64_t done, uint64_t total) {
+                                               progress("trunk", done, total);
+                                             }));
+  RETURN_IF_ERROR(model->make_moe(flags, clock, legs));
+  MoeLayer* const moe = model->remote_ != nullptr ? static_cast<MoeLayer*>(model->remote_.get())
+                                                  : model->experts_.get();
+  ASSIGN_OR_RETURN(model->stack_, AttentionStack::create({.config = &folder.config,
+                                                          .trunk = &model->trunk_,
+                                                          .moe = moe,
+                                                          .executor = model->threads_.get()},
+                                                         flags.stack_options(folder)));
+  return model;
+}
+
+absl::Status NodeModel::make_moe(const NodeFlags& flags, const Clock* clock, LegObserver* legs) {
+  if (!flags.routes_here()) {
+    remote_ = std::make_unique<RemoteMoeLayer>(
+        clock, RemoteMoeLayer::Options{.address = flags.server.control,
+                                       .leg_timeout = flags.leg_timeout()});
+    return absl::OkStatus();
+  }
+  const ModelConfig& config = folder_.config;
+  transport_ = std::make_unique<GrpcTransport>(clock, GrpcTransport::Options{});
+  const ExpertLayer::Options options{.wire_out = *parse_dtype(flags.wire_out),
+                                     .wire_back = *parse_dtype(flags.wire_back),
+                                     .max_tokens = flags.stack_options(folder_).step_tokens(),
+                                     .leg_timeout = flags.leg_timeout()};
+  // Nobody is placed until control has said so.
+  Placement nobody(config.num_layers, config.moe.gate.num_experts, /*version=*/0);
+  ASSIGN_OR_RETURN(experts_, ExpertLayer::create({.config = &config,
+                                                  .gates = gate_weights(trunk_),
+                                                  .transport = transport_.get(),
+                                                  .executor = threads_.get(),
+                                                  .clock = clock,
+                                                  .observer = legs},
+                                                 std::move(nobody), options));
+  return absl::OkStatus();
+}
+
+void NodeModel::use_view(const ClusterView& view) {
+  if (experts_ == nullptr) return;  // the gateway has its own
+  std::vector<GrpcTransport::Server> servers;
+  for (const PlacedServer& server : view.servers) servers.push_back({server.server, server.address});
+  transport_->set_servers(servers);
+  const ModelConfig& config = folder_.config;
+  experts_->set_placement(placement_of(view, config.num_layers, config.moe.gate.num_experts));
+}
+
+NumericProfile profile_of_node(const Checkpoint& checkpoint, const NodeFlags& flags) {
+  NumericProfile profile = profile_of_weights(checkpoint);
+  profile.cache_type = flags.cache_dtype;
+  profile.attention_form = "absorbed";
+  if (!flags.routes_here()) return profile;  // the gateway decides the types of rows
+  profile.wire_out = flags.wire_out;
+  profile.wire_back = flags.wire_back;
+  return profile;
+}
+
+}  // namespace conclave

@@ -1,0 +1,70 @@
+// What the loop of a gateway owns: who is in the cluster, and the requests under way. The services
+// translate calls into its functions; every function is for the loop's thread alone.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <string>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/time/time.h"
+#include "common/clock.h"
+#include "gateway/membership.h"
+#include "gateway/request_table.h"
+#include "services/gateway/grpc_node_link.h"
+
+namespace conclave {
+
+// What clients may be told of the cluster.
+struct ClusterSummary {
+  bool ready = false;    // every expert of every layer has been seen
+  bool covered = false;  // and is held now
+  std::string problem;   // what is missing, in words; empty: nothing
+
+  bool operator==(const ClusterSummary&) const = default;
+};
+
+// Where the attention nodes and the summary come from: a Membership of this process, or a control
+// role elsewhere.
+class ClusterState {
+ public:
+  // All outlive the state; `membership` is null for a frontend.
+  struct Parts {
+    const Clock* clock = nullptr;
+    Membership* membership = nullptr;
+    RequestTable* table = nullptr;  // null for a control role without frontend
+    GrpcNodeLink* link = nullptr;   // as the table
+  };
+
+  explicit ClusterState(const Parts& parts) : parts_(parts) {}
+
+  Membership* membership() { return parts_.membership; }
+  RequestTable* table() { return parts_.table; }
+
+  // The membership has changed: tells the table and the listeners.
+  void members_changed();
+
+  // What control elsewhere says.
+  void nodes_changed(const std::vector<NodeInfo>& nodes, const ClusterSummary& summary);
+
+  // Takes out silent members, gives the table its turn. Returns when to call next.
+  absl::Time tick();
+
+  const std::vector<NodeInfo>& nodes() const { return nodes_; }
+  const ClusterSummary& summary() const { return summary_; }
+
+  // Called on the loop's thread after each change; `on_expired` for members that were taken out.
+  std::function<void()> on_placement = [] {};
+  std::function<void()> on_nodes = [] {};
+  std::function<void(ServerId)> on_expired = [](ServerId) {};
+  std::function<void()> on_tick = [] {};
+
+ private:
+  const Parts parts_;
+  std::vector<NodeInfo> nodes_;
+  ClusterSummary summary_;
+  int64_t version_ = -1;  // of the placement that was announced
+};
+
+}  // namespace conclave

@@ -1,0 +1,268 @@
+#include "services/gateway/control_service.h"
+
+#include <memory>
+#include <optional>
+#include <utility>
+
+#include "common/check.h"
+#include "router/wire/grpc_status.h"
+#include "services/gateway/control_status.h"
+#include "services/server/call_queue.h"
+#include "services/server/control_codec.h"
+#include "services/server/log.h"
+
+namespace conclave {
+namespace {
+
+absl::Status stopping() { return absl::UnavailableError("the control role is stopping"); }
+
+}  // namespace
+
+// One server's line. Reactions only post; the loop reads on when it has dealt with a message, so a
+// server that talks too much waits. OnDone() posts the end of the object, behind everything that
+// was posted about it.
+class ControlService::RegisterCall final
+    : public grpc::ServerBidiReactor<v1::RegisterRequest, v1::RegisterResponse> {
+ public:
+  explicit RegisterCall(ControlService* service) : service_(service) {
+    service->loop_->post([this] { begin(); });
+  }
+
+  // The loop's thread.
+  void say(v1::RegisterResponse response) { act(queue_.push(std::move(response))); }
+  void end(const absl::Status& status) { act(queue_.end(status)); }
+
+  std::optional<ServerId> member;  // while it is one
+  std::string id;
+  bool said_goodbye = false;
+
+  // gRPC's threads.
+  void OnReadDone(bool ok) override {
+    service_->loop_->post([this, ok] { on_message(ok); });
+  }
+  void OnWriteDone(bool ok) override { act(queue_.written(ok)); }
+  void OnDone() override {
+    service_->loop_->post([this] {
+      service_->gone(this);
+      delete this;
+    });
+  }
+
+ private:
+  void begin() {
+    service_->calls_.insert(this);
+    if (service_->stopping_) return end(stopping());
+    StartRead(&message_);
+  }
+
+  void on_message(bool ok) {
+    if (!ok) {
+      service_->gone(this);
+      return end(absl::OkStatus());
+    }
+    if (message_.has_hello()) {
+      service_->join(this, message_.hello());
+    } else if (message_.has_heartbeat()) {
+      service_->beat(this, message_.heartbeat());
+    } else {
+      end(absl::InvalidArgumentError("a message that is neither hello nor heartbeat"));
+    }
+    StartRead(&message_);
+  }
+
+  void act(const CallQueue<v1::RegisterResponse>::Action& action) {
+    if (action.write != nullptr) return StartWrite(action.write);
+    if (action.finish) Finish(to_grpc(*action.finish));
+  }
+
+  ControlService* const service_;
+  v1::RegisterRequest message_;
+  CallQueue<v1::RegisterResponse> queue_;
+};
+
+// Somebody who is told of every change; of several that were not sent yet, the last alone.
+template <typename Update>
+class ControlService::WatchCall final : public grpc::ServerWriteReactor<Update> {
+ public:
+  using Watchers = std::set<WatchCall*>;
+
+  WatchCall(ControlService* service, Watchers* watchers, std::function<Update()> now)
+      : service_(service), watchers_(watchers) {
+    service->loop_->post([this, now = std::move(now)] {
+      watchers_->insert(this);
+      if (service_->stopping_) return end(stopping());
+      push(now());
+    });
+  }
+
+  // The loop's thread.
+  void push(Update update) { act(queue_.push(std::move(update))); }
+  void end(const absl::Status& status) { act(queue_.end(status)); }
+
+  // gRPC's threads.
+  void OnWriteDone(bool ok) override { act(queue_.written(ok)); }
+  void OnCancel() override {
+    service_->loop_->post([this] { end(absl::CancelledError("the watcher is gone")); });
+  }
+  void OnDone() override {
+    service_->loop_->post([this] {
+      watchers_->erase(this);
+      delete this;
+    });
+  }
+
+ private:
+  static bool replace(Update* last, Update* next) {
+    last->Swap(next);
+    return true;
+  }
+
+  void act(const typename CallQueue<Update>::Action& action) {
+    if (action.write != nullptr) return this->StartWrite(action.write);
+    if (action.finish) this->Finish(to_grpc(*action.finish));
+  }
+
+  ControlService* const service_;
+  Watchers* const watchers_;
+  CallQueue<Update> queue_{&WatchCall::replace};
+};
+
+ControlService::ControlService(EventLoop* loop, ClusterState* state, const ModelConfig* config,
+                               const Options& options)
+    : loop_(loop), state_(state), config_(config), options_(options) {
+  loop_->run([this] {
+    state_->on_placement = [this] { push_placement(); };
+    state_->on_nodes = [this] { push_nodes(); };
+    state_->on_expired = [this](ServerId server) { let_go(server); };
+  });
+}
+
+ControlService::~ControlService() {
+  loop_->run([this] {
+    CHECK(calls_.empty());
+    state_->on_placement = state_->on_nodes = [] {};
+    state_->on_expired = [](ServerId) {};
+  });
+}
+
+void ControlService::shutdown() {
+  loop_->post([this] {
+    stopping_ = true;
+    for (RegisterCall* const call : calls_) call->end(stopping());
+    for (auto* const call : placement_watchers_) call->end(stopping());
+    for (auto* const call : node_watchers_) call->end(stopping());
+  });
+}
+
+grpc::ServerBidiReactor<v1::RegisterRequest, v1::RegisterResponse>* ControlService::Register(
+    grpc::CallbackServerContext*) {
+  return new RegisterCall(this);
+}
+
+grpc::ServerWriteReactor<v1::PlacementUpdate>* ControlService::WatchPlacement(
+    grpc::CallbackServerContext*, const v1::WatchPlacementRequest*) {
+  return new WatchCall<v1::PlacementUpdate>(this, &placement_watchers_, [this] {
+    v1::PlacementUpdate update;
+    to_proto(state_->membership()->placement(), &update);
+    return update;
+  });
+}
+
+grpc::ServerWriteReactor<v1::NodesUpdate>* ControlService::WatchNodes(
+    grpc::CallbackServerContext*, const v1::WatchNodesRequest*) {
+  return new WatchCall<v1::NodesUpdate>(this, &node_watchers_,
+                                        [this] { return nodes_update(*state_); });
+}
+
+grpc::ServerUnaryReactor* ControlService::GetStatus(grpc::CallbackServerContext* context,
+                                                    const v1::GetStatusRequest*,
+                                                    v1::GetStatusResponse* response) {
+  grpc::ServerUnaryReactor* const reactor = context->DefaultReactor();
+  loop_->post([this, reactor, response] {
+    response->set_model(options_.model);
+    response->set_routing(options_.routing);
+    fill_status(state_, response);
+    reactor->Finish(grpc::Status::OK);
+  });
+  return reactor;
+}
+
+void ControlService::join(RegisterCall* call, const v1::Hello& hello) {
+  if (call->member) return call->end(absl::InvalidArgumentError("a second hello on one line"));
+  absl::StatusOr<ServerFacts> facts = from_proto(hello, *config_);
+  if (!facts.ok()) return call->end(facts.status());
+  call->id = facts->id;
+  const std::string address = facts->address;
+  const absl::StatusOr<ServerId> server = state_->membership()->join(*std::move(facts));
+  if (!server.ok()) {
+    log_warn("refused a server", {{"server", call->id}, {"address", address},
+                                  {"status", server.status()}});
+    return call->end(server.status());
+  }
+  call->member = *server;
+  members_[*server] = call;
+  log_info("a server joined", {{"server", call->id}, {"server_no", static_cast<int32_t>(*server)},
+                               {"address", address}});
+  v1::RegisterResponse response;
+  response.mutable_welcome()->set_server_no(static_cast<int32_t>(*server));
+  response.mutable_welcome()->set_heartbeat_ms(
+      static_cast<int32_t>(absl::ToInt64Milliseconds(options_.heartbeat)));
+  call->say(std::move(response));
+  state_->members_changed();
+}
+
+void ControlService::beat(RegisterCall* call, const v1::Heartbeat& heartbeat) {
+  if (!call->member) {
+    return call->end(absl::InvalidArgumentError("a heartbeat before the line's hello"));
+  }
+  const absl::Status status = state_->membership()->heartbeat(*call->member, from_proto(heartbeat));
+  if (!status.ok()) {
+    gone(call);
+    return call->end(status);
+  }
+  state_->members_changed();
+  // Not only the one who speaks may go now: it may be what another was waiting for.
+  for (const auto& [server, member] : members_) {
+    if (member->said_goodbye || !state_->membership()->may_leave(server)) continue;
+    member->said_goodbye = true;
+    v1::RegisterResponse response;
+    response.mutable_goodbye();
+    member->say(std::move(response));
+  }
+}
+
+// The line is over, or as good as.
+void ControlService::gone(RegisterCall* call) {
+  calls_.erase(call);
+  if (!call->member) return;
+  log_info("a server left", {{"server", call->id}, {"server_no", static_cast<int32_t>(*call->member)}});
+  members_.erase(*call->member);
+  state_->membership()->leave(*call->member);
+  call->member.reset();
+  state_->members_changed();
+}
+
+void ControlService::push_placement() {
+  v1::PlacementUpdate update;
+  to_proto(state_->membership()->placement(), &update);
+  for (auto* const watcher : placement_watchers_) watcher->push(update);
+}
+
+void ControlService::push_nodes() {
+  if (node_watchers_.empty()) return;
+  const v1::NodesUpdate update = nodes_update(*state_);
+  for (auto* const watcher : node_watchers_) watcher->push(update);
+}
+
+// The membership has taken it out for its silence.
+void ControlService::let_go(ServerId server) {
+  const auto found = members_.find(server);
+  if (found == members_.end()) return;
+  RegisterCall* const call = found->second;
+  log_warn("a server is silent", {{"server", call->id}, {"server_no", static_cast<int32_t>(server)}});
+  members_.erase(found);
+  call->member.reset();
+  call->end(absl::UnavailableError("no heartbeat came for six intervals"));
+}
+
+}  // namespace conclave

@@ -1,0 +1,41 @@
+// Flags of the gateway.
+#pragma once
+
+#include <cstdint>
+#include <string>
+
+#include "CLI/CLI.hpp"
+#include "absl/status/status.h"
+#include "absl/time/time.h"
+#include "common/dtype.h"
+#include "services/server/server_flags.h"
+
+namespace conclave {
+
+struct GatewayFlags {
+  ServerFlags server;
+  std::string role = "both";      // "frontend", "control", "both"
+  std::string routing = "local";  // "gateway": this process routes for attention nodes
+  std::string wire_out = "bf16";
+  std::string wire_back = "bf16";
+  int32_t max_queued = 1024;
+  int32_t max_route_tokens = 4096;
+  double leg_timeout_seconds = 10;
+  double request_timeout_seconds = 600;
+  double heartbeat_seconds = 0.5;
+  bool allow_mixed = false;
+
+  void add_to(CLI::App* app);
+
+  // What CLI11 cannot say.
+  absl::Status check() const;
+
+  bool is_frontend() const { return role != "control"; }
+  bool is_control() const { return role != "frontend"; }
+  bool routes_here() const { return routing == "gateway"; }
+  absl::Duration leg_timeout() const { return absl::Seconds(leg_timeout_seconds); }
+  absl::Duration request_timeout() const { return absl::Seconds(request_timeout_seconds); }
+  absl::Duration heartbeat() const { return absl::Seconds(heartbeat_seconds); }
+};
+
+}  // namespace conclave
