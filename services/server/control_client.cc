@@ -212,8 +212,10 @@ void ControlClient::Impl::beat(ControlLine* line, Lock* lock) {
 
 // gRPC is done with the line when it says so, and not before may the line be destroyed.
 absl::Status ControlClient::Impl::end_line(ControlLine* line, Lock* lock) {
-  line->close();
   const absl::Time patience = absl::Now() + kFarewell;
+  const auto is_settled = [line] { return line->can_write() || line->end().has_value(); };
+  while (!is_settled() && absl::Now() < patience) wait_until(patience, lock);
+  if (line->can_write()) line->close();
   while (!line->end() && absl::Now() < patience) wait_until(patience, lock);
   if (!line->end()) line->cancel();
   changed_.wait(*lock, [line] { return line->end().has_value(); });

@@ -21,7 +21,8 @@ void ControlLine::write(v1::RegisterRequest message) {
 }
 
 void ControlLine::close() {
-  if (is_open_) StartWritesDone();
+  CHECK(can_write());
+  StartWritesDone();
 }
 
 std::optional<v1::RegisterResponse> ControlLine::take() {

@@ -30,7 +30,7 @@ class ControlLine final
   // All of these with the mutex. The object may only be destroyed once there is an end().
   bool can_write() const { return is_open_ && !is_writing_; }
   void write(v1::RegisterRequest message);  // REQUIRES: can_write()
-  void close();                             // says that no more comes; once
+  void close();                             // REQUIRES: can_write(); no more comes after
   void cancel() { context_.TryCancel(); }
   bool has_news() const { return !incoming_.empty() || end_.has_value(); }
   std::optional<v1::RegisterResponse> take();
