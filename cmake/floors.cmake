@@ -10,6 +10,7 @@ set(CONCLAVE_MAY_router_wire common kernels model router proto)
 set(CONCLAVE_MAY_attention common kernels model router)
 set(CONCLAVE_MAY_gateway common model router)
 set(CONCLAVE_MAY_server common kernels model router gateway proto router_wire)
+set(CONCLAVE_MAY_launch common proto)
 set(CONCLAVE_MAY_services common kernels model experts router attention gateway proto router_wire)
 set(CONCLAVE_MAY_expert_server_lib common kernels model experts router gateway router_wire)
 

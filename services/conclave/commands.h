@@ -20,5 +20,7 @@ Command add_generate(CLI::App* parent);
 Command add_logits(CLI::App* parent);
 Command add_inspect(CLI::App* parent);
 Command add_tokenize(CLI::App* parent);
+Command add_up(CLI::App* parent);
+Command add_status(CLI::App* parent);
 
 }  // namespace conclave

@@ -121,6 +121,16 @@ absl::StatusOr<LocalModel::Options> RuntimeFlags::resolve(const ModelConfig& con
   };
 }
 
+absl::Status RuntimeFlags::check_not_given(const CLI::App& app, const std::string& instead) {
+  for (const char* const flag : {"--wire", "--cache-dtype", "--expert-shards", "--prefill-chunk",
+                                 "--threads", "--cache-tokens", "--instructions", "--overcommit"}) {
+    if (app.count(flag) == 0) continue;
+    return absl::InvalidArgumentError(
+        absl::StrCat(flag, " is for an engine in this process, not for ", instead));
+  }
+  return absl::OkStatus();
+}
+
 void SamplingFlags::add_to(CLI::App* app) {
   app->add_option("--temperature", temperature, "0 is greedy; default: generation_config.json")
       ->check(not_empty());
@@ -182,6 +192,34 @@ absl::StatusOr<SamplingParams> SamplingFlags::resolve(const GenerationConfig& de
     params.stop_ids.insert(params.stop_ids.end(), defaults.end_ids.begin(), defaults.end_ids.end());
   }
   return params;
+}
+
+absl::Status SamplingFlags::to_message(v1::Sampling* message) const {
+  SamplingParams lists;
+  RETURN_IF_ERROR(append_biases(logit_bias, &lists));
+  RETURN_IF_ERROR(append_stop_ids(stop_ids, &lists));
+  for (const auto& [id, bias] : lists.logit_bias) {
+    v1::LogitBias* const one = message->add_logit_bias();
+    one->set_id(id);
+    one->set_bias(bias);
+  }
+  message->mutable_stop_ids()->Add(lists.stop_ids.begin(), lists.stop_ids.end());
+  if (temperature) message->set_temperature(*temperature);
+  if (top_k) message->set_top_k(*top_k);
+  if (top_p) message->set_top_p(*top_p);
+  if (repetition_penalty) message->set_repetition_penalty(*repetition_penalty);
+  message->set_min_p(min_p);
+  message->set_presence_penalty(presence_penalty);
+  message->set_frequency_penalty(frequency_penalty);
+  message->set_ignore_eos(ignore_eos);
+  message->set_min_tokens(min_tokens);
+  message->set_max_tokens(max_tokens);
+  if (logprobs >= 0) message->set_num_logprobs(logprobs);
+  message->set_prompt_logprobs(prompt_logprobs);
+  if (!seed) return absl::OkStatus();  // the gateway draws one
+  ASSIGN_OR_RETURN(const uint64_t given, seed_or_random(seed));
+  message->set_seed(given);
+  return absl::OkStatus();
 }
 
 void PromptFlags::add_to(CLI::App* app, bool allow_file) {

@@ -11,6 +11,7 @@
 #include "absl/status/statusor.h"
 #include "model/config/read_config.h"
 #include "model/sampler/sampling_params.h"
+#include "proto/inference.pb.h"
 #include "services/local/local_model.h"
 
 namespace conclave {
@@ -31,6 +32,10 @@ struct RuntimeFlags {
   bool overcommit = false;
 
   void add_to(CLI::App* app);
+
+  // INVALID_ARGUMENT naming the first of these flags that was given although `instead` was: how a
+  // server runs is its own business.
+  static absl::Status check_not_given(const CLI::App& app, const std::string& instead);
 
   // Also chooses the instruction class of the process. INVALID_ARGUMENT for more shards than
   // experts or instructions that this CPU lacks.
@@ -60,6 +65,9 @@ struct SamplingFlags {
   void add_to(CLI::App* app);
 
   absl::StatusOr<SamplingParams> resolve(const GenerationConfig& defaults) const;
+
+  // For a server, which fills in what is not given.
+  absl::Status to_message(v1::Sampling* message) const;
 };
 
 // --prompt, --prompt-file or --ids: exactly one.

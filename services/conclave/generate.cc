@@ -12,6 +12,7 @@
 #include "services/conclave/flags.h"
 #include "services/conclave/loading.h"
 #include "services/conclave/prompt.h"
+#include "services/conclave/remote_generate.h"
 #include "services/conclave/text_printer.h"
 
 namespace conclave {
@@ -21,6 +22,7 @@ constexpr RequestId kOnlyRequest{1};
 
 struct GenerateFlags {
   std::string model;
+  std::string server;  // instead of a model
   PromptFlags prompt;
   RuntimeFlags runtime;
   SamplingFlags sampling;
@@ -78,7 +80,10 @@ absl::Status generate(const GenerateFlags& flags) {
 Command add_generate(CLI::App* parent) {
   auto flags = std::make_shared<GenerateFlags>();
   CLI::App* const app = parent->add_subcommand("generate", "Go on from a prompt");
-  add_model_option(app, "--model", &flags->model);
+  CLI::Option_group* const where = app->add_option_group("where");
+  where->add_option("--model", flags->model, "Folder of a model, which is loaded for this");
+  where->add_option("--server", flags->server, "HOST:PORT of a cluster's gateway");
+  where->require_option(1);
   flags->prompt.add_to(app, /*allow_file=*/true);
   flags->runtime.add_to(app);
   flags->sampling.add_to(app);
@@ -86,7 +91,15 @@ Command add_generate(CLI::App* parent) {
       ->allow_extra_args(false);
   app->add_flag("--print-ids", flags->print_ids,
                 "Print the generated ids, comma-separated on one line, instead of text");
-  return {app, [flags] { return generate(*flags); }};
+  return {app, [flags, app] {
+            if (flags->server.empty()) return generate(*flags);
+            RETURN_IF_ERROR(RuntimeFlags::check_not_given(*app, "--server"));
+            return generate_remotely({.server = flags->server,
+                                      .prompt = flags->prompt,
+                                      .sampling = flags->sampling,
+                                      .stops = flags->stops,
+                                      .print_ids = flags->print_ids});
+          }};
 }
 
 }  // namespace conclave

@@ -30,24 +30,28 @@ absl::Status check_text(std::string_view text, std::string_view source) {
       absl::StrCat("the prompt has a NUL at byte ", nul, " (", std::string(source), ")"));
 }
 
+std::string source_of(const PromptFlags& flags) { return flags.file.value_or("--prompt"); }
+
 }  // namespace
+
+absl::StatusOr<std::string> prompt_text(const PromptFlags& flags) {
+  std::string text = flags.text.value_or("");
+  if (flags.file) {
+    ASSIGN_OR_RETURN(text, read_text_file(*flags.file));
+  }
+  RETURN_IF_ERROR(check_text(text, source_of(flags)));
+  return text;
+}
 
 absl::StatusOr<std::vector<int32_t>> prompt_ids(const PromptFlags& flags,
                                                 const ModelFolder& folder) {
   if (flags.ids) return parse_ids(*flags.ids, "--ids");
   RETURN_IF_ERROR(folder.check_serves_text());
-  std::string text;
-  std::string source = "--prompt";
-  if (flags.file) {
-    source = *flags.file;
-    ASSIGN_OR_RETURN(text, read_text_file(*flags.file));
-  } else {
-    text = flags.text.value_or("");
-  }
-  RETURN_IF_ERROR(check_text(text, source));
+  ASSIGN_OR_RETURN(const std::string text, prompt_text(flags));
   absl::StatusOr<std::vector<int32_t>> ids = folder.tokenizer->encode(text, {});
   if (ids.ok()) return ids;
-  return absl::Status(ids.status().code(), absl::StrCat(ids.status().message(), " (", source, ")"));
+  return absl::Status(ids.status().code(),
+                      absl::StrCat(ids.status().message(), " (", source_of(flags), ")"));
 }
 
 absl::StatusOr<std::vector<int32_t>> parse_ids(std::string_view text, std::string_view flag) {

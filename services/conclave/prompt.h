@@ -18,6 +18,10 @@ namespace conclave {
 absl::StatusOr<std::vector<int32_t>> prompt_ids(const PromptFlags& flags,
                                                 const ModelFolder& folder);
 
+// The text of --prompt or --prompt-file; INVALID_ARGUMENT for one that is empty or has a NUL.
+// REQUIRES: flags.ids is not set
+absl::StatusOr<std::string> prompt_text(const PromptFlags& flags);
+
 // "1,2,3" with optional blanks. `flag` names the culprit in messages.
 absl::StatusOr<std::vector<int32_t>> parse_ids(std::string_view text, std::string_view flag);
 std::string join_ids(std::span<const int32_t> ids);

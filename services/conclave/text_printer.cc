@@ -3,31 +3,16 @@
 #include <cstdio>
 #include <utility>
 
-#include "absl/strings/str_format.h"
 #include "common/check.h"
 #include "services/conclave/prompt.h"
 
 namespace conclave {
-namespace {
-
-// Enough digits to tell every float from its neighbours.
-void print_logprobs(const char* kind, size_t index, const Logprobs& logprobs) {
-  std::string line = absl::StrFormat("logprob %s %d %d:%.9g", kind, index, logprobs.chosen.id,
-                                     logprobs.chosen.logprob);
-  for (const TokenLogprob& best : logprobs.best) {
-    absl::StrAppendFormat(&line, " %d:%.9g", best.id, best.logprob);
-  }
-  std::fprintf(stderr, "%s\n", line.c_str());
-}
-
-}  // namespace
-
 TextPrinter::TextPrinter(const ModelFolder* folder, const Clock* clock, Options options)
     : folder_(folder),
       clock_(clock),
       options_(std::move(options)),
       stop_matcher_(options_.stops),
-      start_(clock->now()) {
+      times_(clock->now()) {
   CHECK(folder->tokenizer != nullptr || (options_.print_ids && options_.stops.empty()));
   if (folder_->tokenizer != nullptr) {
     decoder_.emplace(folder_->tokenizer.get(), /*skip_special=*/true);
@@ -39,8 +24,7 @@ void TextPrinter::on_prompt_logprobs(std::vector<Logprobs> logprobs) {
 }
 
 void TextPrinter::on_token(const GeneratedToken& token) {
-  last_token_ = clock_->now();
-  if (ids_.empty()) first_token_ = last_token_;
+  times_.on_tokens(clock_->now(), 1);
   ids_.push_back(token.id);
   if (token.logprobs) print_logprobs("generated", ids_.size() - 1, *token.logprobs);
   if (!decoder_) return;
@@ -87,19 +71,7 @@ const char* TextPrinter::reason() const {
 }
 
 std::string TextPrinter::statistics(int32_t num_prompt, uint64_t seed) const {
-  std::string line =
-      absl::StrFormat("%d prompt ids, %d generated (%s)", num_prompt, ids_.size(), reason());
-  if (!ids_.empty()) {
-    absl::StrAppendFormat(&line, ", time to first token %.1f ms",
-                          absl::ToDoubleMilliseconds(first_token_ - start_));
-  }
-  const double seconds = absl::ToDoubleSeconds(last_token_ - first_token_);
-  if (ids_.size() > 1 && seconds > 0) {
-    absl::StrAppendFormat(&line, ", then %.1f tokens/s",
-                          static_cast<double>(ids_.size() - 1) / seconds);
-  }
-  absl::StrAppendFormat(&line, ", seed %d", seed);
-  return line;
+  return times_.statistics(num_prompt, reason(), seed);
 }
 
 }  // namespace conclave

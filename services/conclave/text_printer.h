@@ -8,11 +8,11 @@
 #include <string>
 #include <vector>
 
-#include "absl/time/time.h"
 #include "attention/request.h"
 #include "common/clock.h"
 #include "model/tokenizer/incremental_decoder.h"
 #include "model/tokenizer/stop_matcher.h"
+#include "services/conclave/answer_report.h"
 #include "services/local/model_folder.h"
 
 namespace conclave {
@@ -35,8 +35,7 @@ class TextPrinter final : public RequestObserver {
   bool finished() const { return finish_.has_value(); }
   const absl::Status& status() const { return finish_->status; }
 
-  // "8 prompt ids, 128 generated (length), time to first token 2.2 ms, then 3506.9 tokens/s, seed
-  // 7".
+  // See AnswerTimes.
   std::string statistics(int32_t num_prompt, uint64_t seed) const;
 
  private:
@@ -49,9 +48,7 @@ class TextPrinter final : public RequestObserver {
   std::optional<IncrementalDecoder> decoder_;
   StopMatcher stop_matcher_;
   std::vector<int32_t> ids_;
-  const absl::Time start_;
-  absl::Time first_token_;
-  absl::Time last_token_;
+  AnswerTimes times_;
   std::optional<Finish> finish_;
 };
 
