@@ -1,0 +1,85 @@
+// Contract C1 through clusters of real processes: the ids and logprobs of 32 mixed requests are
+// those of the engine in one process, bit for bit, with two attention nodes, with 1, 2, 3 and 5
+// expert servers, with both routing places, alone and together.
+
+#include <gtest/gtest.h>
+
+#include <memory>
+#include <tuple>
+
+#include "services/local/local_model.h"
+#include "tests/cluster/test_cluster.h"
+#include "tests/support/golden.h"
+#include "tests/support/mixed_requests.h"
+
+namespace conclave {
+namespace {
+
+using Case = std::tuple<int32_t, const char*>;  // expert servers, routing
+
+class ClusterDeterminismTest : public testing::TestWithParam<Case> {
+ protected:
+  static void SetUpTestSuite() {
+    auto folder = read_model_folder(golden_dir("bard"));
+    ASSERT_TRUE(folder.ok()) << folder.status();
+    requests_ = new std::vector<Request>(mixed_requests(folder->config.vocab_size));
+    auto model = LocalModel::load(
+        *folder, {.max_running = kNumMixedRequests, .cache_tokens = 32 * 256}, {});
+    ASSERT_TRUE(model.ok()) << model.status();
+    expected_ = new std::vector<Answer>(
+        conclave::run_requests(&(*model)->engine(), *requests_, Company::kAlone));
+  }
+  static void TearDownTestSuite() {
+    delete expected_;
+    delete requests_;
+  }
+
+  static std::vector<Request>* requests_;
+  static std::vector<Answer>* expected_;
+};
+
+std::vector<Request>* ClusterDeterminismTest::requests_ = nullptr;
+std::vector<Answer>* ClusterDeterminismTest::expected_ = nullptr;
+
+TEST_P(ClusterDeterminismTest, SameBitsAsOneProcess) {
+  const auto [servers, routing] = GetParam();
+  LocalCluster::Options options = cluster_of(golden_dir("bard"), /*nodes=*/2, servers);
+  options.routing = routing;
+  options.node_flags.push_back("--prefill-chunk=64");
+  const auto cluster = start_cluster(std::move(options));
+  for (const Company company : {Company::kTogether, Company::kAlone}) {
+    const std::vector<Answer> answers =
+        conclave::run_requests(cluster->address(), *requests_, company);
+    ASSERT_EQ(answers.size(), expected_->size());
+    for (size_t i = 0; i < answers.size(); ++i) {
+      const auto difference = first_difference(answers[i], (*expected_)[i]);
+      EXPECT_FALSE(difference.has_value()) << "request " << i << ": " << *difference;
+    }
+  }
+  // Both nodes and all servers had their part, or the test shows nothing.
+  const v1::GetStatusResponse status = status_of(cluster->address());
+  EXPECT_TRUE(status.exact());
+  EXPECT_TRUE(eventually(absl::Seconds(10), [&] {
+    const v1::GetStatusResponse now = status_of(cluster->address());
+    int num_busy = 0;
+    for (const auto& node : now.nodes()) num_busy += node.load().num_tokens() > 0 ? 1 : 0;
+    for (const auto& server : now.expert_servers()) {
+      int64_t picks = 0;
+      for (const int64_t some : server.load().picks()) picks += some;
+      num_busy += picks > 0 ? 1 : 0;
+    }
+    return num_busy == 2 + servers;
+  }));
+  EXPECT_TRUE(cluster->stop(absl::Seconds(20)).ok());
+}
+
+INSTANTIATE_TEST_SUITE_P(Clusters, ClusterDeterminismTest,
+                         testing::Combine(testing::Values(1, 2, 3, 5),
+                                          testing::Values("local", "gateway")),
+                         [](const testing::TestParamInfo<Case>& info) {
+                           return "servers" + std::to_string(std::get<0>(info.param)) + "_" +
+                                  std::get<1>(info.param);
+                         });
+
+}  // namespace
+}  // namespace conclave
