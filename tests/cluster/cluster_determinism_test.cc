@@ -23,8 +23,8 @@ class ClusterDeterminismTest : public testing::TestWithParam<Case> {
     auto folder = read_model_folder(golden_dir("bard"));
     ASSERT_TRUE(folder.ok()) << folder.status();
     requests_ = new std::vector<Request>(mixed_requests(folder->config.vocab_size));
-    auto model = LocalModel::load(
-        *folder, {.max_running = kNumMixedRequests, .cache_tokens = 32 * 256}, {});
+    auto model =
+        LocalModel::load(*folder, {.max_running = kNumMixedRequests, .cache_tokens = 32 * 256}, {});
     ASSERT_TRUE(model.ok()) << model.status();
     expected_ = new std::vector<Answer>(
         conclave::run_requests(&(*model)->engine(), *requests_, Company::kAlone));
