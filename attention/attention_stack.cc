@@ -41,20 +41,19 @@ absl::StatusOr<std::unique_ptr<AttentionStack>> AttentionStack::create(const Par
                                          .cache = stack->cache_.get(),
                                          .executor = parts.executor,
                                          .max_tokens = options.step_tokens()});
-  stack->walk_ =
-      std::make_unique<LayerWalk>(LayerWalk::Parts{.config = parts.config,
-                                                   .trunk = parts.trunk,
-                                                   .attention = stack->attention_.get(),
-                                                   .moe = parts.moe,
-                                                   .executor = parts.executor,
-                                                   .max_tokens = options.step_tokens()});
-  stack->engine_ = std::make_unique<Engine>(
-      parts.config, stack->cache_.get(), stack->walk_.get(),
-      Engine::Options{.scheduler = {.step_tokens = options.step_tokens(),
-                                    .prefill_chunk = options.prefill_chunk,
-                                    .max_running = options.max_running},
-                      .max_requests = options.max_requests,
-                      .num_ids = options.num_ids});
+  stack->walk_ = std::make_unique<LayerWalk>(LayerWalk::Parts{.config = parts.config,
+                                                              .trunk = parts.trunk,
+                                                              .attention = stack->attention_.get(),
+                                                              .moe = parts.moe,
+                                                              .executor = parts.executor,
+                                                              .max_tokens = options.step_tokens()});
+  stack->engine_ =
+      std::make_unique<Engine>(parts.config, stack->cache_.get(), stack->walk_.get(),
+                               Engine::Options{.scheduler = {.step_tokens = options.step_tokens(),
+                                                             .prefill_chunk = options.prefill_chunk,
+                                                             .max_running = options.max_running},
+                                               .max_requests = options.max_requests,
+                                               .num_ids = options.num_ids});
   return stack;
 }
 

@@ -76,8 +76,8 @@ std::string fingerprint_of(const Checkpoint& checkpoint) {
   const size_t stride = std::max<size_t>(1, (tensors.size() + kMaxSamples - 1) / kMaxSamples);
   for (size_t i = 0; i < tensors.size(); ++i) {
     const StoredTensor& tensor = tensors[i];
-    const std::string head = absl::StrCat(tensor.name, " ", tensor.dtype, " ",
-                                          absl::StrJoin(tensor.shape, ","), "\n");
+    const std::string head =
+        absl::StrCat(tensor.name, " ", tensor.dtype, " ", absl::StrJoin(tensor.shape, ","), "\n");
     hash.add(head.data(), head.size());
     if (i % stride != 0) continue;
     // From the middle: the beginning of a tensor is where rows of rare ids or padding may lie.

@@ -18,16 +18,16 @@ namespace conclave {
 inline constexpr int32_t kKernelVersion = 1;
 
 struct NumericProfile {
-  std::string weights;             // fingerprint_of() the checkpoint
-  std::string weight_type;         // "stored": as in the checkpoint
+  std::string weights;      // fingerprint_of() the checkpoint
+  std::string weight_type;  // "stored": as in the checkpoint
   int32_t kernel_version = 0;
-  std::string instructions;        // of the kernels: "avx2", "avx512"
+  std::string instructions;  // of the kernels: "avx2", "avx512"
 
   // Of attention nodes; empty on expert servers, which answer in any type they are asked for.
-  std::string wire_out;            // "bf16", "f32"
+  std::string wire_out;  // "bf16", "f32"
   std::string wire_back;
   std::string cache_type;
-  std::string attention_form;      // "absorbed"
+  std::string attention_form;  // "absorbed"
 
   bool operator==(const NumericProfile&) const = default;
 };

@@ -55,8 +55,8 @@ absl::StatusOr<std::unique_ptr<ExpertLayer>> ExpertLayer::create(const Parts& pa
   for (const GateWeights& weights : layer->gate_weights_) {
     std::unique_ptr<Gate> gate;
     if (weights.weight.data != nullptr) {
-      ASSIGN_OR_RETURN(gate, Gate::create(parts.config->moe.gate, weights, options.max_tokens,
-                                          parts.executor));
+      ASSIGN_OR_RETURN(
+          gate, Gate::create(parts.config->moe.gate, weights, options.max_tokens, parts.executor));
     }
     layer->gates_.push_back(std::move(gate));
   }
@@ -128,10 +128,10 @@ void ExpertLayer::send_leg(const Leg& leg, Rows<const float> x, size_t leg_idx, 
   const auto silent = silent_until_.find(leg.server);
   if (silent != silent_until_.end()) {
     if (step->sent_at < silent->second) {
-      step->replies[leg_idx] = {.done = true,
-                                .status = absl::UnavailableError(absl::StrFormat(
-                                    "server %d let a deadline pass a moment ago",
-                                    static_cast<int32_t>(leg.server)))};
+      step->replies[leg_idx] = {
+          .done = true,
+          .status = absl::UnavailableError(absl::StrFormat(
+              "server %d let a deadline pass a moment ago", static_cast<int32_t>(leg.server)))};
       return;
     }
     silent_until_.erase(silent);
@@ -143,17 +143,17 @@ void ExpertLayer::send_leg(const Leg& leg, Rows<const float> x, size_t leg_idx, 
   for (size_t m = 0; m < leg.token_idx.size(); ++m) {
     pack_rows(x.rows(leg.token_idx[m], 1), options_.wire_out, sent.data() + m * row_bytes);
   }
-  const LegRequest request{.server = leg.server,
-                           .layer_idx = step->layer_idx,
-                           .placement_version = placement_.version(),
-                           .lane = leg.num_picks() <= kMostDecodePicks ? Lane::kDecode
-                                                                       : Lane::kPrefill,
-                           .pick_begin = leg.pick_begin,
-                           .pick_expert = leg.pick_expert,
-                           .row_type = options_.wire_out,
-                           .num_cols = hidden_dim_,
-                           .rows = sent,
-                           .reply_type = options_.wire_back};
+  const LegRequest request{
+      .server = leg.server,
+      .layer_idx = step->layer_idx,
+      .placement_version = placement_.version(),
+      .lane = leg.num_picks() <= kMostDecodePicks ? Lane::kDecode : Lane::kPrefill,
+      .pick_begin = leg.pick_begin,
+      .pick_expert = leg.pick_expert,
+      .row_type = options_.wire_out,
+      .num_cols = hidden_dim_,
+      .rows = sent,
+      .reply_type = options_.wire_back};
   transport_->send(request, &step->replies[leg_idx]);
 }
 

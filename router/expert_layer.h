@@ -3,7 +3,8 @@
 // Legs that fail in a way that another try may mend (no connection, no answer in time, a damaged
 // frame, a full queue, an expert that has moved) fault their tokens with UNAVAILABLE, as does an
 // expert that nobody holds; a server that did not answer in time is not asked again for as long, or
-// every layer of a step would wait for it anew. Scores or answers that are not finite fault theirs with INTERNAL.
+// every layer of a step would wait for it anew. Scores or answers that are not finite fault theirs
+// with INTERNAL.
 //
 // One thread, which also sets the placement, between steps.
 #pragma once
@@ -109,8 +110,8 @@ class ExpertLayer final : public MoeLayer {
   const Clock* const clock_;
   LegObserver* const observer_;
   std::map<ServerId, absl::Time> silent_until_;  // servers that let a deadline pass
-  std::vector<GateWeights> gate_weights_;     // [L]
-  std::vector<std::unique_ptr<Gate>> gates_;  // [L], null for dense layers
+  std::vector<GateWeights> gate_weights_;        // [L]
+  std::vector<std::unique_ptr<Gate>> gates_;     // [L], null for dense layers
 };
 
 // The gates of a trunk, layer by layer.

@@ -40,8 +40,8 @@ struct LegRequest {
   DType reply_type = DType::kBF16;  // of the rows back
 };
 
-// What came back: one row per pick, unweighted, in the order of the request's picks. Every transport
-// sets all three.
+// What came back: one row per pick, unweighted, in the order of the request's picks. Every
+// transport sets all three.
 //
 // UNAVAILABLE is for what another try, another server or another time may mend: no connection, a
 // frame that arrived damaged, a full queue, an expert that has moved away (the server's own status

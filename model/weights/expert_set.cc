@@ -41,8 +41,7 @@ absl::Status insert_layers(absl::string_view text, const ModelConfig& config, Ex
   if (sides.size() != 2) return cannot_be(text, "takes LAYERS:EXPERTS");
   ASSIGN_OR_RETURN(const Span layers, parse_span(sides[0], config.num_layers, "layers"));
   for (const absl::string_view item : absl::StrSplit(sides[1], ',')) {
-    ASSIGN_OR_RETURN(const Span experts,
-                     parse_span(item, config.moe.gate.num_experts, "experts"));
+    ASSIGN_OR_RETURN(const Span experts, parse_span(item, config.moe.gate.num_experts, "experts"));
     for (int32_t layer = layers.first; layer <= layers.last; ++layer) {
       if (!config.is_moe_layer(layer)) {
         return cannot_be(text, absl::StrCat("layer ", layer, " has no routed experts"));
@@ -87,8 +86,8 @@ absl::StatusOr<ExpertSet> ExpertSet::shard(const ModelConfig& config, const Expe
   if (range.num_shards < 1 || range.num_shards > std::max<int64_t>(num_experts, 1) ||
       range.shard_idx < 0 || range.shard_idx >= range.num_shards) {
     return absl::InvalidArgumentError(absl::StrCat("shard ", range.shard_idx, " of ",
-                                                   range.num_shards, " is no part of ",
-                                                   num_experts, " experts"));
+                                                   range.num_shards, " is no part of ", num_experts,
+                                                   " experts"));
   }
   ExpertSet set(config.num_layers, config.moe.gate.num_experts);
   for (int32_t layer = 0; layer < config.num_layers; ++layer) {

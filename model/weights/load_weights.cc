@@ -49,8 +49,7 @@ absl::Status read_experts(const ModelConfig& config, const ExpertSet& held, Tens
 }
 
 absl::Status check_shape(const ExpertSet& held, const ModelConfig& config) {
-  if (held.num_layers() == config.num_layers &&
-      held.num_experts() == config.moe.gate.num_experts) {
+  if (held.num_layers() == config.num_layers && held.num_experts() == config.moe.gate.num_experts) {
     return absl::OkStatus();
   }
   return absl::InvalidArgumentError(

@@ -37,8 +37,7 @@ struct Node {
   std::unique_ptr<GrpcDoor> door;
 };
 
-absl::Status load(const ModelFolder& folder, const NodeFlags& flags, ReadyLine* ready,
-                  Node* node) {
+absl::Status load(const ModelFolder& folder, const NodeFlags& flags, ReadyLine* ready, Node* node) {
   ASSIGN_OR_RETURN(node->metrics, Metrics::create({.listen = flags.server.metrics_listen,
                                                    .role = kRole,
                                                    .version = server_version()}));
@@ -61,8 +60,7 @@ absl::Status load(const ModelFolder& folder, const NodeFlags& flags, ReadyLine* 
                           }},
       NodeLoop::Options{.max_messages = flags.max_requests});
   node->service = std::make_unique<AttentionService>(
-      node->loop.get(),
-      [self](const absl::Status& status) { self->node_metrics->on_end(status); });
+      node->loop.get(), [self](const absl::Status& status) { self->node_metrics->on_end(status); });
   ASSIGN_OR_RETURN(node->door,
                    GrpcDoor::open({.listen = flags.server.listen,
                                    .offers = {{"conclave.v1.Attention", node->service.get()}}}));
@@ -104,30 +102,30 @@ absl::Status run_attention_node(const NodeFlags& flags, StopSignal* stop) {
   Node node;
   RETURN_IF_ERROR(load(folder, flags, &ready, &node));
   const ServerFacts facts = facts_of(folder, flags, node);
-  log_info("serving", {{"role", kRole}, {"address", facts.address},
-                       {"metrics", facts.metrics_address}, {"model", flags.server.name_of_model()},
-                       {"threads", flags.server.num_threads()}, {"routing", flags.routing}});
+  log_info("serving", {{"role", kRole},
+                       {"address", facts.address},
+                       {"metrics", facts.metrics_address},
+                       {"model", flags.server.name_of_model()},
+                       {"threads", flags.server.num_threads()},
+                       {"routing", flags.routing}});
 
-  PlacementWatcher watcher({.control = flags.server.control,
-                            .server_id = facts.id,
-                            .config = &folder.config},
-                           [&](ClusterView view) { node.loop->set_view(std::move(view)); });
-  ControlClient control(
-      {.control = flags.server.control, .facts = facts},
-      {.heartbeat =
-           [&] {
-             return Heartbeat{.placement_version = node.loop->placement_version(),
-                              .node = node.loop->load()};
-           },
-       .on_registered = [&] { node.door->set_ready(true); },
-       .on_refused = [&](const absl::Status& status) { stop->request(status); }});
+  PlacementWatcher watcher(
+      {.control = flags.server.control, .server_id = facts.id, .config = &folder.config},
+      [&](ClusterView view) { node.loop->set_view(std::move(view)); });
+  ControlClient control({.control = flags.server.control, .facts = facts},
+                        {.heartbeat =
+                             [&] {
+                               return Heartbeat{.placement_version = node.loop->placement_version(),
+                                                .node = node.loop->load()};
+                             },
+                         .on_registered = [&] { node.door->set_ready(true); },
+                         .on_refused = [&](const absl::Status& status) { stop->request(status); }});
   ready.ready({.role = kRole, .address = facts.address, .metrics = facts.metrics_address});
   watch(&node, stop);
 
   node.door->set_ready(false);
   if (stop->status().ok()) {
-    drain({.timeout = flags.server.drain_timeout(),
-           .is_idle = [&] { return node.loop->idle(); }},
+    drain({.timeout = flags.server.drain_timeout(), .is_idle = [&] { return node.loop->idle(); }},
           &control, stop);
   }
   control.leave();

@@ -144,8 +144,8 @@ void NodeLoop::step() {
   const absl::Time start = parts_.clock->now();
   ran_ = parts_.engine->step();
   if (!ran_) return;
-  parts_.on_step({.num_tokens = parts_.engine->last_step_tokens(),
-                  .duration = parts_.clock->now() - start});
+  parts_.on_step(
+      {.num_tokens = parts_.engine->last_step_tokens(), .duration = parts_.clock->now() - start});
 }
 
 void NodeLoop::plan_retry() {

@@ -45,8 +45,8 @@ class NodeLoop {
     Engine* engine = nullptr;
     const Clock* clock = nullptr;
     ProgressWatch* progress = nullptr;
-    std::function<void(const ClusterView&)> use_view;      // on the step thread, between steps
-    std::function<void(const StepReport&)> on_step;        // on the step thread
+    std::function<void(const ClusterView&)> use_view;  // on the step thread, between steps
+    std::function<void(const StepReport&)> on_step;    // on the step thread
   };
 
   // Starts the thread.

@@ -36,8 +36,8 @@ NodeMetrics::NodeMetrics(Metrics* metrics)
                                "Requests that wait for experts nobody holds or answers for")),
       pages_(metrics_->gauge("conclave_node_cache_pages", "Pages of the latent cache")),
       free_pages_(metrics_->gauge("conclave_node_cache_free_pages", "Pages that nobody uses")),
-      placement_version_(metrics_->gauge("conclave_node_placement_version",
-                                         "Version of the placement in use")) {}
+      placement_version_(
+          metrics_->gauge("conclave_node_placement_version", "Version of the placement in use")) {}
 
 void NodeMetrics::on_step(const StepReport& report, const Engine& engine) {
   step_seconds_.Observe(absl::ToDoubleSeconds(report.duration));

@@ -76,7 +76,8 @@ absl::Status NodeModel::make_moe(const NodeFlags& flags, const Clock* clock, Leg
 void NodeModel::use_view(const ClusterView& view) {
   if (experts_ == nullptr) return;  // the gateway has its own
   std::vector<GrpcTransport::Server> servers;
-  for (const PlacedServer& server : view.servers) servers.push_back({server.server, server.address});
+  for (const PlacedServer& server : view.servers)
+    servers.push_back({server.server, server.address});
   transport_->set_servers(servers);
   const ModelConfig& config = folder_.config;
   experts_->set_placement(placement_of(view, config.num_layers, config.moe.gate.num_experts));

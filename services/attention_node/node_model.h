@@ -26,8 +26,8 @@ class NodeModel {
 
   // `folder`, `clock` and `legs` outlive the model. RESOURCE_EXHAUSTED when it does not fit.
   static absl::StatusOr<std::unique_ptr<NodeModel>> load(const ModelFolder& folder,
-                                                         const NodeFlags& flags,
-                                                         const Clock* clock, LegObserver* legs,
+                                                         const NodeFlags& flags, const Clock* clock,
+                                                         LegObserver* legs,
                                                          const Progress& progress);
 
   Engine& engine() { return stack_->engine(); }

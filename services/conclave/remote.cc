@@ -25,6 +25,11 @@ void set_timeout(absl::Duration timeout, grpc::ClientContext* context) {
 absl::Status from_server(const grpc::Status& status, const std::string& address) {
   const absl::Status said = from_grpc(status);
   if (said.ok()) return said;
+  if (absl::IsUnimplemented(said)) {
+    return absl::UnimplementedError(
+        absl::StrCat(address, " does not offer that: a gateway with --role frontend has no status, "
+                              "one with --role control takes no requests"));
+  }
   return absl::Status(said.code(), absl::StrCat(address, ": ", said.message()));
 }
 

@@ -38,7 +38,7 @@ class RemotePrinter {
   }
 
   absl::Status finish(const absl::Status& status) {
-    if (!print_ids_) std::fputc('\n', stdout);
+    if (!print_ids_ && (status.ok() || !ids_.empty())) std::fputc('\n', stdout);
     if (print_ids_ && status.ok()) std::fprintf(stdout, "%s\n", join_ids(ids_).c_str());
     std::fflush(stdout);
     if (std::ferror(stdout) != 0) return absl::DataLossError("stdout could not be written");

@@ -46,14 +46,14 @@ int64_t num_experts(const v1::ExpertSet& set) {
 void print_nodes(const v1::GetStatusResponse& status) {
   for (const v1::NodeStatus& node : status.nodes()) {
     const v1::NodeLoad& load = node.load();
-    const double used = load.num_pages() == 0 ? 0.0
-                                              : 100.0 * (load.num_pages() - load.num_free_pages()) /
-                                                    load.num_pages();
-    std::printf("attention node  %-20s %-22s running %d, waiting %d, stalled %d, cache %.1f%% of %d "
-                "pages%s\n",
-                node.server_id().c_str(), node.address().c_str(), load.num_running(),
-                load.num_waiting(), load.num_stalled(), used, load.num_pages(),
-                node.draining() ? ", draining" : "");
+    const double used = load.num_pages() == 0
+                            ? 0.0
+                            : 100.0 * (load.num_pages() - load.num_free_pages()) / load.num_pages();
+    std::printf(
+        "attention node  %-20s %-22s running %d, waiting %d, stalled %d, cache %.1f%% of %d "
+        "pages%s\n",
+        node.server_id().c_str(), node.address().c_str(), load.num_running(), load.num_waiting(),
+        load.num_stalled(), used, load.num_pages(), node.draining() ? ", draining" : "");
   }
 }
 
@@ -89,9 +89,9 @@ absl::Status print_status(const StatusFlags& flags) {
   v1::GetStatusResponse status;
   RETURN_IF_ERROR(from_server(stub->GetStatus(&context, {}, &status), flags.server));
   if (flags.json) return print_json(status);
-  std::printf("model           %s, version %s, routing %s, placement %d\n", status.model().c_str(),
+  std::printf("model           %s, version %s, routing %s, placement %lld\n", status.model().c_str(),
               status.version().c_str(), status.routing().c_str(),
-              static_cast<int>(status.placement_version() % 1'000'000'000));
+              static_cast<long long>(status.placement_version()));
   std::printf("state           %s, %s\n", status.ready() ? "ready" : "not ready yet",
               status.exact() ? "exact" : "NOT exact: servers of several numeric profiles");
   std::printf("coverage        %d of %d experts\n", status.coverage().num_covered(),

@@ -23,7 +23,8 @@ ClusterSummary summarize(const Membership& membership) {
 
 void ClusterState::members_changed() {
   nodes_changed(parts_.membership->nodes(), summarize(*parts_.membership));
-  if (parts_.membership->placement().version == version_) return;
+  if (publishes_nodes()) on_nodes();
+  if (!publishes_placement() || parts_.membership->placement().version == version_) return;
   version_ = parts_.membership->placement().version;
   on_placement();
 }
@@ -38,14 +39,15 @@ void ClusterState::nodes_changed(const std::vector<NodeInfo>& nodes,
     parts_.table->set_cluster_problem(summary_.problem);
     parts_.table->nodes_changed(nodes_);
   }
-  on_nodes();
 }
 
 absl::Time ClusterState::tick() {
   if (parts_.membership != nullptr) {
     const std::vector<ServerId> silent = parts_.membership->expire();
     for (const ServerId server : silent) on_expired(server);
-    if (!silent.empty()) members_changed();
+    const bool settles = !settled_ && publishes_nodes();
+    settled_ = settled_ || settles;
+    if (!silent.empty() || settles) members_changed();
   }
   on_tick();
   absl::Time next = parts_.clock->now() + kTick;

@@ -37,7 +37,8 @@ class ClusterState {
     GrpcNodeLink* link = nullptr;   // as the table
   };
 
-  explicit ClusterState(const Parts& parts) : parts_(parts) {}
+  explicit ClusterState(const Parts& parts)
+      : parts_(parts), settled_at_(parts.clock->now() + kSettling) {}
 
   Membership* membership() { return parts_.membership; }
   RequestTable* table() { return parts_.table; }
@@ -54,6 +55,12 @@ class ClusterState {
   const std::vector<NodeInfo>& nodes() const { return nodes_; }
   const ClusterSummary& summary() const { return summary_; }
 
+  // A control role that has just started waits for the servers that knew the one before it: until
+  // they had time to come back, what was published then is better than what is known now. A
+  // placement that lacks nothing can go out at once.
+  bool publishes_nodes() const { return parts_.clock->now() >= settled_at_; }
+  bool publishes_placement() const { return summary_.covered || publishes_nodes(); }
+
   // Called on the loop's thread after each change; `on_expired` for members that were taken out.
   std::function<void()> on_placement = [] {};
   std::function<void()> on_nodes = [] {};
@@ -61,9 +68,13 @@ class ClusterState {
   std::function<void()> on_tick = [] {};
 
  private:
+  static constexpr absl::Duration kSettling = absl::Seconds(3);  // reconnecting takes up to 2 s
+
   const Parts parts_;
   std::vector<NodeInfo> nodes_;
   ClusterSummary summary_;
+  const absl::Time settled_at_;
+  bool settled_ = false;  // and others were told what there was then
   int64_t version_ = -1;  // of the placement that was announced
 };
 

@@ -30,7 +30,10 @@ class ControlService::RegisterCall final
 
   // The loop's thread.
   void say(v1::RegisterResponse response) { act(queue_.push(std::move(response))); }
-  void end(const absl::Status& status) { act(queue_.end(status)); }
+  void end(const absl::Status& status) {
+    ended_ = true;
+    act(queue_.end(status));
+  }
 
   std::optional<ServerId> member;  // while it is one
   std::string id;
@@ -56,7 +59,7 @@ class ControlService::RegisterCall final
   }
 
   void on_message(bool ok) {
-    if (!ok) {
+    if (!ok || ended_) {  // what was on its way when we ended it is not heard any more
       service_->gone(this);
       return end(absl::OkStatus());
     }
@@ -67,7 +70,8 @@ class ControlService::RegisterCall final
     } else {
       end(absl::InvalidArgumentError("a message that is neither hello nor heartbeat"));
     }
-    StartRead(&message_);
+    // After Finish() gRPC may be done with the call at any moment, and a read would be of nothing.
+    if (!ended_) StartRead(&message_);
   }
 
   void act(const CallQueue<v1::RegisterResponse>::Action& action) {
@@ -78,6 +82,7 @@ class ControlService::RegisterCall final
   ControlService* const service_;
   v1::RegisterRequest message_;
   CallQueue<v1::RegisterResponse> queue_;
+  bool ended_ = false;  // the loop's
 };
 
 // Somebody who is told of every change; of several that were not sent yet, the last alone.
@@ -86,12 +91,12 @@ class ControlService::WatchCall final : public grpc::ServerWriteReactor<Update> 
  public:
   using Watchers = std::set<WatchCall*>;
 
-  WatchCall(ControlService* service, Watchers* watchers, std::function<Update()> now)
+  WatchCall(ControlService* service, Watchers* watchers, std::function<std::optional<Update>()> now)
       : service_(service), watchers_(watchers) {
     service->loop_->post([this, now = std::move(now)] {
       watchers_->insert(this);
       if (service_->stopping_) return end(stopping());
-      push(now());
+      if (std::optional<Update> update = now()) push(*std::move(update));
     });
   }
 
@@ -161,8 +166,10 @@ grpc::ServerBidiReactor<v1::RegisterRequest, v1::RegisterResponse>* ControlServi
 
 grpc::ServerWriteReactor<v1::PlacementUpdate>* ControlService::WatchPlacement(
     grpc::CallbackServerContext*, const v1::WatchPlacementRequest*) {
-  return new WatchCall<v1::PlacementUpdate>(this, &placement_watchers_, [this] {
-    v1::PlacementUpdate update;
+  using Update = v1::PlacementUpdate;
+  return new WatchCall<Update>(this, &placement_watchers_, [this]() -> std::optional<Update> {
+    if (!state_->publishes_placement()) return std::nullopt;  // it comes when it is settled
+    Update update;
     to_proto(state_->membership()->placement(), &update);
     return update;
   });
@@ -170,8 +177,11 @@ grpc::ServerWriteReactor<v1::PlacementUpdate>* ControlService::WatchPlacement(
 
 grpc::ServerWriteReactor<v1::NodesUpdate>* ControlService::WatchNodes(
     grpc::CallbackServerContext*, const v1::WatchNodesRequest*) {
-  return new WatchCall<v1::NodesUpdate>(this, &node_watchers_,
-                                        [this] { return nodes_update(*state_); });
+  using Update = v1::NodesUpdate;
+  return new WatchCall<Update>(this, &node_watchers_, [this]() -> std::optional<Update> {
+    if (!state_->publishes_nodes()) return std::nullopt;
+    return nodes_update(*state_);
+  });
 }
 
 grpc::ServerUnaryReactor* ControlService::GetStatus(grpc::CallbackServerContext* context,
@@ -195,14 +205,15 @@ void ControlService::join(RegisterCall* call, const v1::Hello& hello) {
   const std::string address = facts->address;
   const absl::StatusOr<ServerId> server = state_->membership()->join(*std::move(facts));
   if (!server.ok()) {
-    log_warn("refused a server", {{"server", call->id}, {"address", address},
-                                  {"status", server.status()}});
+    log_warn("refused a server",
+             {{"server", call->id}, {"address", address}, {"status", server.status()}});
     return call->end(server.status());
   }
   call->member = *server;
   members_[*server] = call;
-  log_info("a server joined", {{"server", call->id}, {"server_no", static_cast<int32_t>(*server)},
-                               {"address", address}});
+  log_info(
+      "a server joined",
+      {{"server", call->id}, {"server_no", static_cast<int32_t>(*server)}, {"address", address}});
   v1::RegisterResponse response;
   response.mutable_welcome()->set_server_no(static_cast<int32_t>(*server));
   response.mutable_welcome()->set_heartbeat_ms(
@@ -235,7 +246,8 @@ void ControlService::beat(RegisterCall* call, const v1::Heartbeat& heartbeat) {
 void ControlService::gone(RegisterCall* call) {
   calls_.erase(call);
   if (!call->member) return;
-  log_info("a server left", {{"server", call->id}, {"server_no", static_cast<int32_t>(*call->member)}});
+  log_info("a server left",
+           {{"server", call->id}, {"server_no", static_cast<int32_t>(*call->member)}});
   members_.erase(*call->member);
   state_->membership()->leave(*call->member);
   call->member.reset();
@@ -259,7 +271,8 @@ void ControlService::let_go(ServerId server) {
   const auto found = members_.find(server);
   if (found == members_.end()) return;
   RegisterCall* const call = found->second;
-  log_warn("a server is silent", {{"server", call->id}, {"server_no", static_cast<int32_t>(server)}});
+  log_warn("a server is silent",
+           {{"server", call->id}, {"server_no", static_cast<int32_t>(server)}});
   members_.erase(found);
   call->member.reset();
   call->end(absl::UnavailableError("no heartbeat came for six intervals"));

@@ -148,15 +148,14 @@ void Gateway::make_state() {
                                           .max_positions = folder_.config.max_positions},
                                 .max_queued = flags_.max_queued});
       link_->set_listener(
-          {.on_tokens =
-               [this](RunHandle handle, RunBatch batch) {
-                 table_->on_tokens(handle, std::move(batch));
-               },
+          {.on_tokens = [this](RunHandle handle,
+                               RunBatch batch) { table_->on_tokens(handle, std::move(batch)); },
            .on_run_finished = [this](RunHandle handle,
                                      RunEnd end) { table_->on_run_finished(handle, end); },
-           .on_run_failed = [this](RunHandle handle, const absl::Status& status) {
-             table_->on_run_failed(handle, status);
-           }});
+           .on_run_failed =
+               [this](RunHandle handle, const absl::Status& status) {
+                 table_->on_run_failed(handle, status);
+               }});
     }
     state_ = std::make_unique<ClusterState>(ClusterState::Parts{.clock = &clock_,
                                                                 .membership = membership_.get(),
@@ -217,8 +216,11 @@ absl::Time Gateway::on_idle() {
 void Gateway::announce(ReadyLine* ready) const {
   const std::string address = flags_.server.advertised(door_->address());
   const std::string metrics = flags_.server.advertised_metrics(metrics_->address(), address);
-  log_info("serving", {{"role", kRole}, {"address", address}, {"metrics", metrics},
-                       {"model", flags_.server.name_of_model()}, {"routing", flags_.routing},
+  log_info("serving", {{"role", kRole},
+                       {"address", address},
+                       {"metrics", metrics},
+                       {"model", flags_.server.name_of_model()},
+                       {"routing", flags_.routing},
                        {"gateway_role", flags_.role}});
   ready->ready({.role = kRole, .address = address, .metrics = metrics});
 }

@@ -54,7 +54,8 @@ absl::Status GatewayFlags::check() const {
                      : "--role frontend needs --control, the address of the control role");
   }
   if (routes_here() && !is_control()) {
-    return absl::InvalidArgumentError("--routing gateway is for the control role, not --role frontend");
+    return absl::InvalidArgumentError(
+        "--routing gateway is for the control role, not --role frontend");
   }
   return absl::OkStatus();
 }

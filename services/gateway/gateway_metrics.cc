@@ -27,8 +27,8 @@ prometheus::Counter& GatewayMetrics::outcome(Metrics* metrics, const char* name)
 GatewayMetrics::GatewayMetrics(Metrics* metrics, int32_t num_layers)
     : ttft_(metrics->histogram("conclave_time_to_first_token_seconds",
                                "From taking a request in to its first token", latency_buckets())),
-      itl_(metrics->histogram("conclave_inter_token_seconds",
-                              "Between two tokens of one request", latency_buckets())),
+      itl_(metrics->histogram("conclave_inter_token_seconds", "Between two tokens of one request",
+                              latency_buckets())),
       refused_(outcome(metrics, "refused")),
       stop_id_(outcome(metrics, "stop_id")),
       stop_string_(outcome(metrics, "stop_string")),
@@ -46,20 +46,21 @@ GatewayMetrics::GatewayMetrics(Metrics* metrics, int32_t num_layers)
       queued_(metrics->gauge("conclave_queued_requests", "Requests that no node has yet")),
       assigned_(metrics->gauge("conclave_assigned_requests", "Requests at attention nodes")),
       nodes_(metrics->gauge("conclave_members", kMembersHelp, {{"role", "attention_node"}})),
-      expert_servers_(metrics->gauge("conclave_members", kMembersHelp, {{"role", "expert_server"}})),
+      expert_servers_(
+          metrics->gauge("conclave_members", kMembersHelp, {{"role", "expert_server"}})),
       covered_(metrics->gauge("conclave_covered_experts",
                               "Pairs of layer and expert that some server holds")),
       experts_(metrics->gauge("conclave_experts", "Pairs of layer and expert of the model")),
       ready_(metrics->gauge("conclave_ready", "1 once every expert of every layer has been seen")),
       exact_(metrics->gauge("conclave_exact",
                             "1 while all servers have one numeric profile (same bits)")),
-      placement_version_(metrics->gauge("conclave_placement_version",
-                                        "Version of the newest placement")) {
+      placement_version_(
+          metrics->gauge("conclave_placement_version", "Version of the newest placement")) {
   for (int32_t layer = 0; layer < num_layers; ++layer) {
-    imbalance_.push_back(&metrics->gauge(
-        "conclave_layer_imbalance_ratio",
-        "Picks of the busiest expert server over their mean, lately; 0: no picks",
-        {{"layer", absl::StrCat(layer)}}));
+    imbalance_.push_back(
+        &metrics->gauge("conclave_layer_imbalance_ratio",
+                        "Picks of the busiest expert server over their mean, lately; 0: no picks",
+                        {{"layer", absl::StrCat(layer)}}));
   }
 }
 

@@ -106,9 +106,9 @@ void GrpcNodeLink::run(ServerId node, RunHandle handle, NodeRequest request) {
   const auto found = nodes_.find(node);
   if (found == nodes_.end()) {
     loop_->post([this, node, handle] {
-      listener_.on_run_failed(handle, absl::UnavailableError(absl::StrCat(
-                                          "attention node ", static_cast<int32_t>(node),
-                                          " is gone")));
+      listener_.on_run_failed(
+          handle, absl::UnavailableError(
+                      absl::StrCat("attention node ", static_cast<int32_t>(node), " is gone")));
     });
     return;
   }
@@ -146,9 +146,9 @@ void GrpcNodeLink::on_message(RunHandle handle, const v1::RunResponse& message) 
 // A run that said it is finished is none of the table's any more, so that a failure is not heard.
 void GrpcNodeLink::on_done(RunHandle handle, const grpc::Status& status) {
   calls_.erase(handle);
-  listener_.on_run_failed(handle, status.ok() ? absl::UnavailableError(
-                                                    "the attention node ended without an answer")
-                                              : from_grpc(status));
+  listener_.on_run_failed(
+      handle, status.ok() ? absl::UnavailableError("the attention node ended without an answer")
+                          : from_grpc(status));
 }
 
 }  // namespace conclave

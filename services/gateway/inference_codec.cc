@@ -94,8 +94,8 @@ absl::Status check_model(const std::string& name, const ServedModel& model) {
 absl::StatusOr<std::vector<int32_t>> tokenize(const std::string& text, const ServedModel& model) {
   RETURN_IF_ERROR(model.folder->check_serves_text());
   if (text.size() > model.max_text_bytes) {
-    return absl::InvalidArgumentError(absl::StrCat("text has ", text.size(), " bytes, the limit is ",
-                                                   model.max_text_bytes));
+    return absl::InvalidArgumentError(
+        absl::StrCat("text has ", text.size(), " bytes, the limit is ", model.max_text_bytes));
   }
   return model.folder->tokenizer->encode(text, {});
 }

@@ -26,8 +26,8 @@ bool merge_deltas(v1::GenerateResponse* last, v1::GenerateResponse* next) {
 
 }  // namespace
 
-// A client's stream: the table's sink on one side, gRPC's reactor on the other. Its end goes through
-// both threads, behind everything that was posted about it.
+// A client's stream: the table's sink on one side, gRPC's reactor on the other. Its end goes
+// through both threads, behind everything that was posted about it.
 class InferenceService::GenerateCall final : public grpc::ServerWriteReactor<v1::GenerateResponse>,
                                              public ClientSink {
  public:
@@ -206,9 +206,8 @@ grpc::ServerUnaryReactor* InferenceService::Detokenize(grpc::CallbackServerConte
     absl::Status status = room;
     if (status.ok()) status = check_model(request->model(), parts_.model);
     if (status.ok()) {
-      const absl::StatusOr<std::string> text =
-          detokenize({request->ids().begin(), request->ids().end()}, request->skip_special(),
-                     parts_.model);
+      const absl::StatusOr<std::string> text = detokenize(
+          {request->ids().begin(), request->ids().end()}, request->skip_special(), parts_.model);
       status = text.status();
       if (text.ok()) response->set_text(*text);
     }

@@ -24,18 +24,17 @@ absl::StatusOr<std::unique_ptr<MoeRouter>> MoeRouter::create(const ModelFolder& 
   ASSIGN_OR_RETURN(router->gates_, load_gates(*folder.checkpoint, folder.config));
   const ModelConfig& config = folder.config;
   Placement nobody(config.num_layers, config.moe.gate.num_experts, /*version=*/0);
-  ASSIGN_OR_RETURN(router->experts_,
-                   ExpertLayer::create({.config = &config,
-                                        .gates = router->gates_.layers,
-                                        .transport = &router->transport_,
-                                        .executor = router->threads_.get(),
-                                        .clock = clock,
-                                        .observer = legs},
-                                       std::move(nobody),
-                                       {.wire_out = options.wire_out,
-                                        .wire_back = options.wire_back,
-                                        .max_tokens = options.max_tokens,
-                                        .leg_timeout = options.leg_timeout}));
+  ASSIGN_OR_RETURN(router->experts_, ExpertLayer::create({.config = &config,
+                                                          .gates = router->gates_.layers,
+                                                          .transport = &router->transport_,
+                                                          .executor = router->threads_.get(),
+                                                          .clock = clock,
+                                                          .observer = legs},
+                                                         std::move(nobody),
+                                                         {.wire_out = options.wire_out,
+                                                          .wire_back = options.wire_back,
+                                                          .max_tokens = options.max_tokens,
+                                                          .leg_timeout = options.leg_timeout}));
   router->thread_ = std::thread([self = router.get()] { self->work(); });
   return router;
 }
@@ -83,12 +82,12 @@ absl::Status MoeRouter::check(const MoeFrame& frame) const {
   }
   const Rows<const float> hidden = frame.hidden.view();
   if (hidden.num_cols != config_.hidden_dim) {
-    return absl::InvalidArgumentError(absl::StrFormat(
-        "rows have %d columns, the model has %d", hidden.num_cols, config_.hidden_dim));
+    return absl::InvalidArgumentError(absl::StrFormat("rows have %d columns, the model has %d",
+                                                      hidden.num_cols, config_.hidden_dim));
   }
   if (hidden.num_rows > options_.max_tokens) {
-    return absl::InvalidArgumentError(absl::StrFormat("%d rows at once, the limit is %d",
-                                                      hidden.num_rows, options_.max_tokens));
+    return absl::InvalidArgumentError(
+        absl::StrFormat("%d rows at once, the limit is %d", hidden.num_rows, options_.max_tokens));
   }
   return absl::OkStatus();
 }

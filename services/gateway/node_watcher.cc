@@ -12,8 +12,7 @@ namespace conclave {
 class NodeWatcher::Impl {
  public:
   Impl(const std::string& control, const std::string& who, OnNodes on_nodes)
-      : stub_(v1::Control::NewStub(make_control_channel(control))),
-        on_nodes_(std::move(on_nodes)) {
+      : stub_(v1::Control::NewStub(make_control_channel(control))), on_nodes_(std::move(on_nodes)) {
     request_.set_server_id(who);
     thread_ = std::make_unique<WatchThread<v1::NodesUpdate>>(
         WatchThread<v1::NodesUpdate>::Options{.what = "attention nodes", .from = control},
@@ -25,9 +24,8 @@ class NodeWatcher::Impl {
   void take(const v1::NodesUpdate& update) {
     absl::StatusOr<std::vector<NodeInfo>> nodes = nodes_from(update);
     if (!nodes.ok()) return log_error("dropped news of nodes", {{"status", nodes.status()}});
-    on_nodes_(*std::move(nodes), {.ready = update.ready(),
-                                  .covered = update.covered(),
-                                  .problem = update.problem()});
+    on_nodes_(*std::move(nodes),
+              {.ready = update.ready(), .covered = update.covered(), .problem = update.problem()});
   }
 
   const std::unique_ptr<v1::Control::Stub> stub_;

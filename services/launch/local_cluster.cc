@@ -44,9 +44,8 @@ absl::StatusOr<std::unique_ptr<LocalCluster>> LocalCluster::start(Options option
     RETURN_IF_ERROR(cluster->launch(ClusterRole::kAttentionNode, i));
   }
   RETURN_IF_ERROR(cluster->wait_until_serving(kStartTimeout));
-  RETURN_IF_ERROR(cluster->wait_until_complete(cluster->options_.attention_nodes,
-                                               cluster->options_.expert_servers,
-                                               absl::Seconds(60)));
+  RETURN_IF_ERROR(cluster->wait_until_complete(
+      cluster->options_.attention_nodes, cluster->options_.expert_servers, absl::Seconds(60)));
   return cluster;
 }
 
@@ -92,8 +91,8 @@ std::vector<std::string> LocalCluster::args_of(ClusterRole role, int32_t idx) co
       more = &options_.node_flags;
       break;
     case ClusterRole::kExpertServer:
-      args.insert(args.end(), {name, control,
-                               absl::StrCat("--experts=", idx, "/", options_.expert_servers)});
+      args.insert(args.end(),
+                  {name, control, absl::StrCat("--experts=", idx, "/", options_.expert_servers)});
       more = &options_.expert_flags;
       break;
   }
@@ -129,8 +128,8 @@ absl::Status LocalCluster::wait_until_serving(absl::Duration timeout) {
 
 absl::Status LocalCluster::wait_until_complete(int32_t nodes, int32_t servers,
                                                absl::Duration timeout) {
-  const auto stub = v1::Control::NewStub(
-      grpc::CreateChannel(address_, grpc::InsecureChannelCredentials()));
+  const auto stub =
+      v1::Control::NewStub(grpc::CreateChannel(address_, grpc::InsecureChannelCredentials()));
   v1::GetStatusResponse status;
   std::string error;
   for (const absl::Time end = absl::Now() + timeout; absl::Now() < end; absl::SleepFor(kLook)) {

@@ -46,8 +46,8 @@ prometheus::Counter& LegMetrics::picks_of(ServerId server) {
   prometheus::Counter*& counter = picks_[server];
   if (counter == nullptr) {
     const std::string number = absl::StrCat(static_cast<int32_t>(server));
-    counter = &metrics_->counter("conclave_leg_picks_total", kPicksHelp,
-                                 with(labels_, "server", number));
+    counter =
+        &metrics_->counter("conclave_leg_picks_total", kPicksHelp, with(labels_, "server", number));
   }
   return *counter;
 }

@@ -63,7 +63,8 @@ class WatchThread {
       if (!finish()) return;
       if (end.ToString() == logged_) continue;
       logged_ = end.ToString();
-      log_warn("stopped hearing", {{"what", options_.what}, {"from", options_.from}, {"status", end}});
+      log_warn("stopped hearing",
+               {{"what", options_.what}, {"from", options_.from}, {"status", end}});
     } while (pause());
   }
 

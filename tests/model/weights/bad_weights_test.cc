@@ -215,9 +215,9 @@ TEST_P(BadWeightsTest, NamesFileAndTensor) {
   words.push_back(dir.path());
   expect_error(load_trunk(**checkpoint, *config, no_progress).status(), bad.code, words);
   if (bad.in_numbers) return;
-  expect_error(load_experts(**checkpoint, *config, *ExpertSet::shard(*config, {0, 2}), no_progress)
-                   .status(),
-               bad.code, words);
+  expect_error(
+      load_experts(**checkpoint, *config, *ExpertSet::shard(*config, {0, 2}), no_progress).status(),
+      bad.code, words);
   expect_error(measure_model(**checkpoint, *config).status(), bad.code, words);
 }
 
@@ -230,8 +230,8 @@ TEST(BadWeights, ASetOfAnotherModel) {
   const auto config = read_model_config(golden_dir("moonlight"));
   const auto checkpoint = Checkpoint::open(golden_dir("moonlight"));
   ASSERT_TRUE(config.ok() && checkpoint.ok());
-  for (const ExpertSet& held : {ExpertSet(), ExpertSet(config->num_layers, 23),
-                                ExpertSet(config->num_layers + 1, 24)}) {
+  for (const ExpertSet& held :
+       {ExpertSet(), ExpertSet(config->num_layers, 23), ExpertSet(config->num_layers + 1, 24)}) {
     expect_error(load_experts(**checkpoint, *config, held, no_progress).status(),
                  StatusCode::kInvalidArgument, {"not one of this model"});
   }

@@ -63,9 +63,9 @@ TEST(ExpertSet, ParsesListsOfLayersAndExperts) {
 }
 
 TEST(ExpertSet, RefusesWhatCannotBe) {
-  for (const char* text : {"", "1", "2/2", "-1/2", "0/0", "0/9", "1:", ":1", "1:2:3", "1:8", "4:0",
-                           "0:1", "2-1:0", "1:3-2", "1:0-", "1:a", "1:0;", "1:0,,1", "1/2/3",
-                           "1:-1", "99999999999:0"}) {
+  for (const char* text : {"",     "1",     "2/2",  "-1/2",   "0/0",   "0/9",   "1:",
+                           ":1",   "1:2:3", "1:8",  "4:0",    "0:1",   "2-1:0", "1:3-2",
+                           "1:0-", "1:a",   "1:0;", "1:0,,1", "1/2/3", "1:-1",  "99999999999:0"}) {
     const auto set = ExpertSet::parse(text, config_of(8));
     EXPECT_TRUE(absl::IsInvalidArgument(set.status())) << text << ": " << set.status();
   }
