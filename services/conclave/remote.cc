@@ -27,8 +27,9 @@ absl::Status from_server(const grpc::Status& status, const std::string& address)
   if (said.ok()) return said;
   if (absl::IsUnimplemented(said)) {
     return absl::UnimplementedError(
-        absl::StrCat(address, " does not offer that: a gateway with --role frontend has no status, "
-                              "one with --role control takes no requests"));
+        absl::StrCat(address,
+                     " does not offer that: a gateway with --role frontend has no status, "
+                     "one with --role control takes no requests"));
   }
   return absl::Status(said.code(), absl::StrCat(address, ": ", said.message()));
 }
