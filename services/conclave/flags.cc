@@ -59,13 +59,12 @@ absl::Status append_stop_ids(const std::vector<std::string>& lists, SamplingPara
   return absl::OkStatus();
 }
 
-// CLI11 reads an empty text as "not given", or as 0.
+}  // namespace
+
 CLI::Validator not_empty() {
   return CLI::Validator(
       [](const std::string& text) { return text.empty() ? "the value is empty" : ""; }, "");
 }
-
-}  // namespace
 
 void add_model_option(CLI::App* app, const std::string& name, std::string* dir) {
   app->add_option(name, *dir, "Folder of the model")->required()->check(not_empty());

@@ -16,6 +16,9 @@
 
 namespace conclave {
 
+// For options whose empty value CLI11 would read as "not given", or as 0.
+CLI::Validator not_empty();
+
 // --model, or DIR where it stands alone.
 void add_model_option(CLI::App* app, const std::string& name, std::string* dir);
 

@@ -81,8 +81,10 @@ Command add_generate(CLI::App* parent) {
   auto flags = std::make_shared<GenerateFlags>();
   CLI::App* const app = parent->add_subcommand("generate", "Go on from a prompt");
   CLI::Option_group* const where = app->add_option_group("where");
-  where->add_option("--model", flags->model, "Folder of a model, which is loaded for this");
-  where->add_option("--server", flags->server, "HOST:PORT of a cluster's gateway");
+  where->add_option("--model", flags->model, "Folder of a model, which is loaded for this")
+      ->check(not_empty());
+  where->add_option("--server", flags->server, "HOST:PORT of a cluster's gateway")
+      ->check(not_empty());
   where->require_option(1);
   flags->prompt.add_to(app, /*allow_file=*/true);
   flags->runtime.add_to(app);

@@ -11,6 +11,7 @@
 #include "model/weights/expert_set.h"
 #include "proto/control.grpc.pb.h"
 #include "services/conclave/commands.h"
+#include "services/conclave/flags.h"
 #include "services/conclave/remote.h"
 
 namespace conclave {
@@ -89,8 +90,8 @@ absl::Status print_status(const StatusFlags& flags) {
   v1::GetStatusResponse status;
   RETURN_IF_ERROR(from_server(stub->GetStatus(&context, {}, &status), flags.server));
   if (flags.json) return print_json(status);
-  std::printf("model           %s, version %s, routing %s, placement %lld\n", status.model().c_str(),
-              status.version().c_str(), status.routing().c_str(),
+  std::printf("model           %s, version %s, routing %s, placement %lld\n",
+              status.model().c_str(), status.version().c_str(), status.routing().c_str(),
               static_cast<long long>(status.placement_version()));
   std::printf("state           %s, %s\n", status.ready() ? "ready" : "not ready yet",
               status.exact() ? "exact" : "NOT exact: servers of several numeric profiles");
@@ -112,7 +113,9 @@ absl::Status print_status(const StatusFlags& flags) {
 Command add_status(CLI::App* parent) {
   auto flags = std::make_shared<StatusFlags>();
   CLI::App* const app = parent->add_subcommand("status", "Show a cluster's servers and its load");
-  app->add_option("--server", flags->server, "HOST:PORT of the gateway")->required();
+  app->add_option("--server", flags->server, "HOST:PORT of the gateway")
+      ->required()
+      ->check(not_empty());
   app->add_flag("--json", flags->json, "Print the whole answer as JSON");
   return {app, [flags] { return print_status(*flags); }};
 }

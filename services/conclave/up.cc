@@ -50,7 +50,7 @@ absl::StatusOr<std::string> bin_dir() {
 }
 
 LocalCluster::Options cluster_options(const UpFlags& flags, const std::string& dir) {
-  const std::string quiet = flags.log_dir.empty() ? "--log-level=warn" : "--log-level=info";
+  const std::string quiet = flags.log_dir.empty() ? "--log-level=error" : "--log-level=info";
   const std::vector<std::string> common = {
       quiet, absl::StrCat("--instructions=", flags.instructions),
       absl::StrCat("--drain-timeout=", flags.drain_timeout_seconds)};
@@ -200,7 +200,7 @@ Command add_up(CLI::App* parent) {
   app->add_option("--state", flags->state,
                   "File that gets the processes as JSON once all are ready; removed at the end");
   app->add_option("--log-dir", flags->log_dir,
-                  "Folder that gets each process's log; default: warnings go to stderr")
+                  "Folder that gets each process's log; default: errors alone, on stderr")
       ->check(CLI::ExistingDirectory);
   app->add_option("--wire", flags->wire, "Type of rows between attention and experts, both ways")
       ->check(row_types)

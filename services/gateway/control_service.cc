@@ -16,6 +16,17 @@ namespace {
 
 absl::Status stopping() { return absl::UnavailableError("the control role is stopping"); }
 
+// An attention node that leaves routing to a gateway that does not route would wait for ever. One
+// that routes by itself says in what types.
+absl::Status check_routing(const ServerFacts& facts, const std::string& routing) {
+  if (facts.role != ServerRole::kAttentionNode || !facts.profile.wire_out.empty() ||
+      routing == "gateway") {
+    return absl::OkStatus();
+  }
+  return absl::FailedPreconditionError(
+      "this attention node was started with --routing gateway, and the gateway was not");
+}
+
 }  // namespace
 
 // One server's line. Reactions only post; the loop reads on when it has dealt with a message, so a
@@ -203,7 +214,9 @@ void ControlService::join(RegisterCall* call, const v1::Hello& hello) {
   if (!facts.ok()) return call->end(facts.status());
   call->id = facts->id;
   const std::string address = facts->address;
-  const absl::StatusOr<ServerId> server = state_->membership()->join(*std::move(facts));
+  const absl::Status routing = check_routing(*facts, options_.routing);
+  const absl::StatusOr<ServerId> server =
+      routing.ok() ? state_->membership()->join(*std::move(facts)) : routing;
   if (!server.ok()) {
     log_warn("refused a server",
              {{"server", call->id}, {"address", address}, {"status", server.status()}});
