@@ -5,7 +5,7 @@ import re
 
 from support import BARD, REPOSITORY, CliTest, conclave, main
 
-COMMANDS = ["generate", "logits", "inspect", "tokenize"]
+COMMANDS = ["generate", "logits", "inspect", "tokenize", "up", "status"]
 GENERATE = ["generate", "--model", BARD, "--prompt", "a"]
 
 
@@ -40,7 +40,11 @@ class UsageTest(CliTest):
         self.assertNotEqual(conclave("inspect", BARD, "inspect", BARD).code, 0)
 
     def test_what_is_missing(self):
-        self.usage("generate", says="--model is required")
+        self.usage("generate", says=["--model", "--server"])
+        self.usage("generate", "--prompt", "a", says=["--model", "--server"])
+        self.usage(*GENERATE, "--server", "localhost:1", says=["--model", "--server"])
+        self.usage("up", says="--model is required")
+        self.usage("status", says="--server is required")
         self.usage("logits", "--model", BARD, "--prompt", "a", says="--out is required")
         self.usage("inspect", says="DIR is required")
         for command in (["generate"], ["logits", "--out", "x"]):
