@@ -199,6 +199,20 @@ class ServerUsageTest(unittest.TestCase):
                 self.assertEqual((last["level"], last["event"]), ("error", "failed"))
                 self.assertIn(empty, last["status"])
 
+    def test_a_node_that_nobody_routes_for_is_refused(self):
+        model = REPOSITORY / "models/bard"
+        gateway = subprocess.Popen([Path(BINARY).parent / "gateway", "--model", model],
+                                   stderr=subprocess.PIPE, text=True)
+        try:
+            address = json.loads(gateway.stderr.readline())["address"]
+            done = self.run_server("attention_node", "--model", model, "--control", address,
+                                   "--routing", "gateway")
+            self.assertEqual(done.returncode, 1, done.stderr)
+            self.assertIn("--routing gateway", json.loads(done.stderr.splitlines()[-1])["status"])
+        finally:
+            gateway.kill()
+            gateway.communicate()
+
 
 if __name__ == "__main__":
     main()
