@@ -6,6 +6,7 @@
 
 #include "absl/strings/str_format.h"
 #include "common/check.h"
+#include "services/server/log.h"
 
 namespace conclave {
 namespace {
@@ -54,11 +55,6 @@ void NodeLoop::set_view(ClusterView view) {
     inbox_.view = std::move(view);
   }
   inbox_changed_.notify_one();
-}
-
-void NodeLoop::stop_accepting() {
-  const std::lock_guard lock(mutex_);
-  accepting_ = false;
 }
 
 void NodeLoop::stop() {
@@ -152,9 +148,14 @@ void NodeLoop::plan_retry() {
   const Engine& engine = *parts_.engine;
   if (engine.num_stalls() > num_stalls_seen_) {
     num_stalls_seen_ = engine.num_stalls();
+    if (pause_ == options_.first_pause) {
+      log_warn("requests wait for experts",
+               {{"stalled", engine.num_stalled()}, {"status", engine.last_stall()}});
+    }
     next_retry_ = parts_.clock->now() + pause_;
     pause_ = std::min(2 * pause_, options_.longest_pause);
   } else if (engine.num_stalled() == 0) {
+    if (pause_ != options_.first_pause) log_info("requests go on");
     next_retry_ = absl::InfiniteFuture();
     pause_ = options_.first_pause;
   }

@@ -59,8 +59,8 @@ class NodeLoop {
   NodeLoop& operator=(const NodeLoop&) = delete;
 
   // After an OK the observer hears on_finished() exactly once, on the step thread, also when the
-  // engine refuses the request. RESOURCE_EXHAUSTED for a full mailbox, UNAVAILABLE after
-  // stop_accepting(); the observer is not called then.
+  // engine refuses the request. RESOURCE_EXHAUSTED for a full mailbox, UNAVAILABLE after stop();
+  // the observer is not called then.
   absl::Status submit(Request request);
 
   // No effect where there is no such request (any more).
@@ -68,8 +68,6 @@ class NodeLoop {
 
   // The newest view counts.
   void set_view(ClusterView view);
-
-  void stop_accepting();
 
   // Ends every request with UNAVAILABLE, so that a gateway goes on elsewhere, and joins the thread.
   // Idempotent.

@@ -184,7 +184,8 @@ absl::Status Gateway::open_door() {
             .text = text_.get(),
             .state = state_.get(),
             .clock = &clock_,
-            .model = {.folder = &folder_, .name = flags_.server.name_of_model()}},
+            .model = {.folder = &folder_, .name = flags_.server.name_of_model()},
+            .on_invalid = [this] { gateway_metrics_->on_invalid(); }},
         InferenceService::Options{.request_timeout = flags_.request_timeout()});
     options.offers.push_back({"conclave.v1.Inference", inference_.get()});
   }

@@ -29,6 +29,7 @@ GatewayMetrics::GatewayMetrics(Metrics* metrics, int32_t num_layers)
                                "From taking a request in to its first token", latency_buckets())),
       itl_(metrics->histogram("conclave_inter_token_seconds", "Between two tokens of one request",
                               latency_buckets())),
+      invalid_(outcome(metrics, "invalid")),
       refused_(outcome(metrics, "refused")),
       stop_id_(outcome(metrics, "stop_id")),
       stop_string_(outcome(metrics, "stop_string")),

@@ -10,7 +10,7 @@
 
 namespace conclave {
 
-// The loop's thread.
+// The loop's thread, where nothing else is said.
 class GatewayMetrics final : public TableObserver {
  public:
   // `metrics` outlives this. A gateway that is not a frontend has no table, one that is not control
@@ -19,6 +19,9 @@ class GatewayMetrics final : public TableObserver {
 
   void on_first_token(absl::Duration wait) override;
   void on_next_tokens(absl::Duration gap, int32_t num_tokens) override;
+
+  // Any thread: a request that cannot be was turned away.
+  void on_invalid() { invalid_.Increment(); }
 
   // Brings gauges and counters up to date.
   void update(ClusterState* state);
@@ -31,6 +34,7 @@ class GatewayMetrics final : public TableObserver {
 
   prometheus::Histogram& ttft_;
   prometheus::Histogram& itl_;
+  prometheus::Counter& invalid_;
   prometheus::Counter& refused_;
   prometheus::Counter& stop_id_;
   prometheus::Counter& stop_string_;

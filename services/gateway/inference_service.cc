@@ -80,7 +80,10 @@ class InferenceService::GenerateCall final : public grpc::ServerWriteReactor<v1:
     if (!status.ok()) return end(status);
     absl::StatusOr<GatewayRequest> request =
         to_request(*message_, service_->parts_.model, service_->random_());
-    if (!request.ok()) return end(request.status());
+    if (!request.ok()) {
+      service_->parts_.on_invalid();
+      return end(request.status());
+    }
     service_->complete(*context_, &*request);
     id_ = request->id;
     service_->parts_.loop->post([this, request = *std::move(request)] {
@@ -140,7 +143,10 @@ class InferenceService::ScoreCall final : public grpc::ServerUnaryReactor, publi
   void read(const absl::Status& status) {
     if (!status.ok()) return end_on_loop(status);
     absl::StatusOr<GatewayRequest> request = to_request(*message_, service_->parts_.model);
-    if (!request.ok()) return end_on_loop(request.status());
+    if (!request.ok()) {
+      service_->parts_.on_invalid();
+      return end_on_loop(request.status());
+    }
     service_->complete(*context_, &*request);
     id_ = request->id;
     service_->parts_.loop->post([this, request = *std::move(request)] {

@@ -29,6 +29,7 @@ class InferenceService final : public v1::Inference::CallbackService {
     ClusterState* state = nullptr;
     const Clock* clock = nullptr;
     ServedModel model;
+    std::function<void()> on_invalid = [] {};  // a request that cannot be; any thread
   };
   struct Options {
     absl::Duration request_timeout = absl::Minutes(10);
