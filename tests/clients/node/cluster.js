@@ -119,11 +119,6 @@ class Cluster {
     });
   }
 
-  async untilRunning() {
-    await until('a node that runs something', () =>
-      this.metric('attention_node', 'conclave_node_running_requests'));
-  }
-
   // A graceful end: every process exits cleanly, and none has a sanitizer's finding to tell.
   async stop() {
     if (!this.end) this.child.kill('SIGTERM');

@@ -133,6 +133,7 @@ describe('a request that cannot be served', () => {
     await fails(client.detokenize([-1]), WRONG, 'ids[0]', '-1');
   });
 
+  // The library that reads them chooses the code, see docs/clients.md.
   it('bytes that are no message', async () => {
     for (const bytes of [Buffer.from([0xff]), Buffer.from([0x1a, 0x05, 0x61])]) {
       const error = await raw(client, bytes).catch((reason) => reason);
