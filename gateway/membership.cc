@@ -206,7 +206,9 @@ bool Membership::may_leave(ServerId server) const {
   const auto found = members_.find(server);
   if (found == members_.end() || !found->second.last.draining) return false;
   const Member& leaver = found->second;
-  if (leaver.is_node()) return leaver.last.node.num_running + leaver.last.node.num_waiting == 0;
+  if (leaver.is_node()) {
+    return leaver.last.node.num_running == 0 && leaver.last.node.num_waiting == 0;
+  }
   return std::all_of(members_.begin(), members_.end(), [&leaver](const auto& entry) {
     const Member& member = entry.second;
     if (!member.is_node()) return true;
