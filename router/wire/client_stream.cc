@@ -4,6 +4,7 @@
 #include <mutex>
 #include <utility>
 
+#include "router/wire/grpc_handoff.h"
 #include "router/wire/grpc_status.h"
 
 namespace conclave {
@@ -16,6 +17,7 @@ void ClientStream::start(grpc::GenericStub* stub, const std::string& method) {
     AddHold();
     read_next();
   }
+  hand_to_grpc(this);
   StartCall();
 }
 
@@ -32,6 +34,7 @@ void ClientStream::unwrite(uint64_t sequence) {
 }
 
 void ClientStream::cancel() {
+  hand_to_grpc(this);
   context_.TryCancel();
   const std::lock_guard lock(hub_->mutex_);
   is_cancelled_ = true;
@@ -45,6 +48,7 @@ void ClientStream::on_taken() {
 }
 
 void ClientStream::OnReadDone(bool ok) {
+  const GrpcReaction reaction(this);
   const std::lock_guard lock(hub_->mutex_);
   is_reading_ = false;
   if (!ok || is_cancelled_) {
@@ -57,6 +61,7 @@ void ClientStream::OnReadDone(bool ok) {
 }
 
 void ClientStream::OnWriteDone(bool ok) {
+  const GrpcReaction reaction(this);
   const std::lock_guard lock(hub_->mutex_);
   is_writing_ = false;
   outgoing_.Clear();
@@ -65,6 +70,7 @@ void ClientStream::OnWriteDone(bool ok) {
 }
 
 void ClientStream::OnDone(const grpc::Status& status) {
+  take_from_grpc(this);
   // Nothing of this stream is touched after the push: the step thread may delete it as soon as it
   // has the mutex, whose owner is the hub.
   const std::lock_guard lock(hub_->mutex_);
@@ -73,6 +79,7 @@ void ClientStream::OnDone(const grpc::Status& status) {
 
 void ClientStream::read_next() {
   is_reading_ = true;
+  hand_to_grpc(this);
   StartRead(&incoming_);
 }
 
@@ -81,6 +88,7 @@ void ClientStream::write_next() {
   is_writing_ = true;
   outgoing_ = queue_.front().frame;
   queue_.pop_front();
+  hand_to_grpc(this);
   StartWrite(&outgoing_);
 }
 
@@ -88,6 +96,7 @@ void ClientStream::let_go() {
   if (!is_held_) return;
   is_held_ = false;
   queue_.clear();
+  hand_to_grpc(this);
   RemoveHold();
 }
 

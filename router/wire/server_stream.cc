@@ -3,6 +3,7 @@
 #include <utility>
 
 #include "common/check.h"
+#include "router/wire/grpc_handoff.h"
 #include "router/wire/grpc_status.h"
 
 namespace conclave {
@@ -26,7 +27,10 @@ class ServerStream final : public grpc::ServerBidiReactor<grpc::ByteBuffer, grpc
 
   void OnReadDone(bool ok) override;
   void OnWriteDone(bool ok) override;
-  void OnCancel() override { end(absl::CancelledError("the client has gone"), true); }
+  void OnCancel() override {
+    const GrpcReaction reaction(this);
+    end(absl::CancelledError("the client has gone"), true);
+  }
   void OnDone() override;
 
  private:
@@ -56,6 +60,7 @@ class ServerStream final : public grpc::ServerBidiReactor<grpc::ByteBuffer, grpc
 };
 
 void ServerStream::OnReadDone(bool ok) {
+  const GrpcReaction reaction(this);
   {
     const std::lock_guard lock(mutex_);
     if (!ok) end_locked(absl::OkStatus(), /*at_once=*/false);  // the client has said all
@@ -80,6 +85,7 @@ void ServerStream::OnReadDone(bool ok) {
 }
 
 void ServerStream::OnWriteDone(bool ok) {
+  const GrpcReaction reaction(this);
   const std::lock_guard lock(mutex_);
   is_writing_ = false;
   outgoing_.Clear();
@@ -88,6 +94,7 @@ void ServerStream::OnWriteDone(bool ok) {
 }
 
 void ServerStream::OnDone() {
+  take_from_grpc(this);
   streams_->remove(this);
   bool is_last = false;
   {
@@ -126,6 +133,7 @@ void ServerStream::go_on() {
     is_writing_ = true;
     outgoing_ = replies_.front();
     replies_.pop_front();
+    hand_to_grpc(this);
     StartWrite(&outgoing_);
   }
   const int32_t num_in_flight =
@@ -133,11 +141,13 @@ void ServerStream::go_on() {
   if (!end_) {
     if (is_reading_ || num_in_flight >= max_in_flight_) return;
     is_reading_ = true;
+    hand_to_grpc(this);
     StartRead(&incoming_);
     return;
   }
   if (is_writing_ || (num_in_flight > 0 && !ends_at_once_)) return;
   is_finished_ = true;
+  hand_to_grpc(this);
   Finish(to_grpc(*end_));
 }
 

@@ -3,6 +3,7 @@
 #include <utility>
 
 #include "attention/request.h"
+#include "router/wire/grpc_handoff.h"
 #include "router/wire/grpc_status.h"
 #include "services/server/call_queue.h"
 #include "services/server/request_codec.h"
@@ -62,9 +63,18 @@ class RunCall final : public grpc::ServerWriteReactor<v1::RunResponse>, public R
   }
 
   // gRPC's threads.
-  void OnWriteDone(bool ok) override { act(queue_.written(ok)); }
-  void OnCancel() override { loop_->cancel(id_); }
-  void OnDone() override { delete this; }
+  void OnWriteDone(bool ok) override {
+    const GrpcReaction reaction(this);
+    act(queue_.written(ok));
+  }
+  void OnCancel() override {
+    const GrpcReaction reaction(this);
+    loop_->cancel(id_);
+  }
+  void OnDone() override {
+    take_from_grpc(this);
+    delete this;
+  }
 
  private:
   using Queue = CallQueue<v1::RunResponse>;
@@ -88,6 +98,7 @@ class RunCall final : public grpc::ServerWriteReactor<v1::RunResponse>, public R
 
   // Nothing of this object is touched after Finish().
   void act(const Queue::Action& action) {
+    hand_to_grpc(this);
     if (action.write != nullptr) return StartWrite(action.write);
     if (action.finish) Finish(to_grpc(*action.finish));
   }

@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "common/check.h"
+#include "router/wire/grpc_handoff.h"
 #include "router/wire/grpc_status.h"
 #include "services/gateway/control_status.h"
 #include "services/server/call_queue.h"
@@ -52,10 +53,15 @@ class ControlService::RegisterCall final
 
   // gRPC's threads.
   void OnReadDone(bool ok) override {
+    const GrpcReaction reaction(this);
     service_->loop_->post([this, ok] { on_message(ok); });
   }
-  void OnWriteDone(bool ok) override { act(queue_.written(ok)); }
+  void OnWriteDone(bool ok) override {
+    const GrpcReaction reaction(this);
+    act(queue_.written(ok));
+  }
   void OnDone() override {
+    take_from_grpc(this);
     service_->loop_->post([this] {
       service_->gone(this);
       delete this;
@@ -66,6 +72,7 @@ class ControlService::RegisterCall final
   void begin() {
     service_->calls_.insert(this);
     if (service_->stopping_) return end(stopping());
+    hand_to_grpc(this);
     StartRead(&message_);
   }
 
@@ -86,6 +93,7 @@ class ControlService::RegisterCall final
   }
 
   void act(const CallQueue<v1::RegisterResponse>::Action& action) {
+    hand_to_grpc(this);
     if (action.write != nullptr) return StartWrite(action.write);
     if (action.finish) Finish(to_grpc(*action.finish));
   }
@@ -116,11 +124,16 @@ class ControlService::WatchCall final : public grpc::ServerWriteReactor<Update> 
   void end(const absl::Status& status) { act(queue_.end(status)); }
 
   // gRPC's threads.
-  void OnWriteDone(bool ok) override { act(queue_.written(ok)); }
+  void OnWriteDone(bool ok) override {
+    const GrpcReaction reaction(this);
+    act(queue_.written(ok));
+  }
   void OnCancel() override {
+    const GrpcReaction reaction(this);
     service_->loop_->post([this] { end(absl::CancelledError("the watcher is gone")); });
   }
   void OnDone() override {
+    take_from_grpc(this);
     service_->loop_->post([this] {
       watchers_->erase(this);
       delete this;
@@ -134,6 +147,7 @@ class ControlService::WatchCall final : public grpc::ServerWriteReactor<Update> 
   }
 
   void act(const typename CallQueue<Update>::Action& action) {
+    hand_to_grpc(this);
     if (action.write != nullptr) return this->StartWrite(action.write);
     if (action.finish) this->Finish(to_grpc(*action.finish));
   }

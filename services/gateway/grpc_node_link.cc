@@ -9,6 +9,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "common/check.h"
+#include "router/wire/grpc_handoff.h"
 #include "router/wire/grpc_status.h"
 #include "services/server/request_codec.h"
 
@@ -53,22 +54,29 @@ class GrpcNodeLink::Call final : public grpc::ClientReadReactor<v1::RunResponse>
                             absl::ToChronoMicroseconds(*time_left));
     }
     stub->async()->Run(&context_, &request_, this);
+    hand_to_grpc(this);
     StartRead(&message_);
     StartCall();
   }
 
-  void cancel() { context_.TryCancel(); }
+  void cancel() {
+    hand_to_grpc(this);
+    context_.TryCancel();
+  }
 
   void OnReadDone(bool ok) override {
+    const GrpcReaction reaction(this);
     if (!ok) return;
     auto message = std::make_shared<v1::RunResponse>();  // std::function must be copyable
     message->Swap(&message_);
     link_->loop_->post(
         [link = link_, handle = handle_, message] { link->on_message(handle, *message); });
+    hand_to_grpc(this);
     StartRead(&message_);
   }
 
   void OnDone(const grpc::Status& status) override {
+    take_from_grpc(this);
     link_->loop_->post([link = link_, handle = handle_, status] { link->on_done(handle, status); });
   }
 

@@ -5,6 +5,7 @@
 
 #include "absl/strings/str_format.h"
 #include "gateway/names.h"
+#include "router/wire/grpc_handoff.h"
 #include "router/wire/grpc_status.h"
 #include "services/server/call_queue.h"
 #include "services/server/request_codec.h"
@@ -60,8 +61,12 @@ class InferenceService::GenerateCall final : public grpc::ServerWriteReactor<v1:
   void on_failed(const absl::Status& status) override { end(status); }
 
   // gRPC's threads.
-  void OnWriteDone(bool ok) override { act(queue_.written(ok)); }
+  void OnWriteDone(bool ok) override {
+    const GrpcReaction reaction(this);
+    act(queue_.written(ok));
+  }
   void OnCancel() override {
+    const GrpcReaction reaction(this);
     // Behind the submission, which may still be with the text thread.
     service_->parts_.text->post([this] {
       service_->parts_.loop->post([this] {
@@ -71,6 +76,7 @@ class InferenceService::GenerateCall final : public grpc::ServerWriteReactor<v1:
     });
   }
   void OnDone() override {
+    take_from_grpc(this);
     service_->parts_.text->post([this] { service_->parts_.loop->post([this] { delete this; }); });
   }
 
@@ -95,6 +101,7 @@ class InferenceService::GenerateCall final : public grpc::ServerWriteReactor<v1:
   void end(const absl::Status& status) { act(queue_.end(status)); }
 
   void act(const CallQueue<v1::GenerateResponse>::Action& action) {
+    hand_to_grpc(this);
     if (action.write != nullptr) return StartWrite(action.write);
     if (action.finish) Finish(service_->to_grpc_with_hint(*action.finish, context_));
   }
@@ -128,6 +135,7 @@ class InferenceService::ScoreCall final : public grpc::ServerUnaryReactor, publi
   void on_failed(const absl::Status& status) override { end(status); }
 
   void OnCancel() override {
+    const GrpcReaction reaction(this);
     service_->parts_.text->post([this] {
       service_->parts_.loop->post([this] {
         service_->parts_.state->table()->client_gone(id_, this);
@@ -136,6 +144,7 @@ class InferenceService::ScoreCall final : public grpc::ServerUnaryReactor, publi
     });
   }
   void OnDone() override {
+    take_from_grpc(this);
     service_->parts_.text->post([this] { service_->parts_.loop->post([this] { delete this; }); });
   }
 
@@ -162,6 +171,7 @@ class InferenceService::ScoreCall final : public grpc::ServerUnaryReactor, publi
   // The loop's thread; the first end counts.
   void end(const absl::Status& status) {
     if (std::exchange(ended_, true)) return;
+    hand_to_grpc(this);
     Finish(service_->to_grpc_with_hint(status, context_));
   }
 

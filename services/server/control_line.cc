@@ -3,12 +3,14 @@
 #include <utility>
 
 #include "common/check.h"
+#include "router/wire/grpc_handoff.h"
 
 namespace conclave {
 
 void ControlLine::start(v1::Control::Stub* stub) {
   stub->async()->Register(&context_, this);
   AddHold();
+  hand_to_grpc(this);
   StartRead(&arriving_);
   StartCall();
 }
@@ -17,11 +19,13 @@ void ControlLine::write(v1::RegisterRequest message) {
   CHECK(can_write());
   outgoing_ = std::move(message);
   is_writing_ = true;
+  hand_to_grpc(this);
   StartWrite(&outgoing_);
 }
 
 void ControlLine::close() {
   CHECK(can_write());
+  hand_to_grpc(this);
   StartWritesDone();
 }
 
@@ -33,18 +37,22 @@ std::optional<v1::RegisterResponse> ControlLine::take() {
 }
 
 void ControlLine::OnReadDone(bool ok) {
+  const GrpcReaction reaction(this);
   const std::lock_guard lock(*mutex_);
   if (ok) {
     incoming_.push_back(arriving_);
+    hand_to_grpc(this);
     StartRead(&arriving_);
   } else if (is_open_) {
     is_open_ = false;
+    hand_to_grpc(this);
     RemoveHold();
   }
   changed_->notify_all();
 }
 
 void ControlLine::OnWriteDone(bool /*ok*/) {
+  const GrpcReaction reaction(this);
   const std::lock_guard lock(*mutex_);
   is_writing_ = false;
   changed_->notify_all();
@@ -52,6 +60,7 @@ void ControlLine::OnWriteDone(bool /*ok*/) {
 
 // The client may destroy this as soon as it has the mutex.
 void ControlLine::OnDone(const grpc::Status& status) {
+  take_from_grpc(this);
   const std::lock_guard lock(*mutex_);
   end_ = status;
   changed_->notify_all();
