@@ -66,12 +66,15 @@ absl::StatusOr<ServerId> Membership::join(ServerFacts facts) {
   return server;
 }
 
+absl::Status Membership::check_weights(const std::string& id, const std::string& weights) const {
+  if (weights == options_.weights) return absl::OkStatus();
+  return absl::FailedPreconditionError(
+      absl::StrFormat("server %s has the weights %s, this cluster serves %s", in_quotes(id),
+                      in_quotes(weights), in_quotes(options_.weights)));
+}
+
 absl::Status Membership::check_profile(const ServerFacts& facts) const {
-  if (facts.profile.weights != options_.weights) {
-    return absl::FailedPreconditionError(
-        absl::StrFormat("server %s has the weights %s, this cluster serves %s", in_quotes(facts.id),
-                        in_quotes(facts.profile.weights), in_quotes(options_.weights)));
-  }
+  RETURN_IF_ERROR(check_weights(facts.id, facts.profile.weights));
   if (options_.allow_mixed) return absl::OkStatus();
   for (const auto& [server, member] : members_) {
     const absl::Status same = agree(member.facts.profile, facts.profile);

@@ -69,6 +69,10 @@ class Membership {
   // Nothing changes then.
   absl::StatusOr<ServerId> join(ServerFacts facts);
 
+  // FAILED_PRECONDITION for other weights than the cluster's; join() asks it too. Before a hello's
+  // experts are read: those of another model make no sense, in words that do not say why.
+  absl::Status check_weights(const std::string& id, const std::string& weights) const;
+
   // NOT_FOUND for one that is no member (any more): it is to join again. INVALID_ARGUMENT for
   // numbers that cannot be, which leave everything as it was. A node that has seen a later
   // placement than ours raises our version over it.

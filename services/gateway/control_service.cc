@@ -224,6 +224,9 @@ grpc::ServerUnaryReactor* ControlService::GetStatus(grpc::CallbackServerContext*
 
 void ControlService::join(RegisterCall* call, const v1::Hello& hello) {
   if (call->member) return call->end(absl::InvalidArgumentError("a second hello on one line"));
+  const absl::Status same_model =
+      state_->membership()->check_weights(hello.server_id(), hello.profile().weights());
+  if (!same_model.ok()) return call->end(same_model);
   absl::StatusOr<ServerFacts> facts = from_proto(hello, *config_);
   if (!facts.ok()) return call->end(facts.status());
   call->id = facts->id;
