@@ -104,59 +104,6 @@ class ControlService::RegisterCall final
   bool ended_ = false;  // the loop's
 };
 
-// Somebody who is told of every change; of several that were not sent yet, the last alone.
-template <typename Update>
-class ControlService::WatchCall final : public grpc::ServerWriteReactor<Update> {
- public:
-  using Watchers = std::set<WatchCall*>;
-
-  WatchCall(ControlService* service, Watchers* watchers, std::function<std::optional<Update>()> now)
-      : service_(service), watchers_(watchers) {
-    service->loop_->post([this, now = std::move(now)] {
-      watchers_->insert(this);
-      if (service_->stopping_) return end(stopping());
-      if (std::optional<Update> update = now()) push(*std::move(update));
-    });
-  }
-
-  // The loop's thread.
-  void push(Update update) { act(queue_.push(std::move(update))); }
-  void end(const absl::Status& status) { act(queue_.end(status)); }
-
-  // gRPC's threads.
-  void OnWriteDone(bool ok) override {
-    const GrpcReaction reaction(this);
-    act(queue_.written(ok));
-  }
-  void OnCancel() override {
-    const GrpcReaction reaction(this);
-    service_->loop_->post([this] { end(absl::CancelledError("the watcher is gone")); });
-  }
-  void OnDone() override {
-    take_from_grpc(this);
-    service_->loop_->post([this] {
-      watchers_->erase(this);
-      delete this;
-    });
-  }
-
- private:
-  static bool replace(Update* last, Update* next) {
-    last->Swap(next);
-    return true;
-  }
-
-  void act(const typename CallQueue<Update>::Action& action) {
-    hand_to_grpc(this);
-    if (action.write != nullptr) return this->StartWrite(action.write);
-    if (action.finish) this->Finish(to_grpc(*action.finish));
-  }
-
-  ControlService* const service_;
-  Watchers* const watchers_;
-  CallQueue<Update> queue_{&WatchCall::replace};
-};
-
 ControlService::ControlService(EventLoop* loop, ClusterState* state, const ModelConfig* config,
                                const Options& options)
     : loop_(loop), state_(state), config_(config), options_(options) {
@@ -191,21 +138,20 @@ grpc::ServerBidiReactor<v1::RegisterRequest, v1::RegisterResponse>* ControlServi
 
 grpc::ServerWriteReactor<v1::PlacementUpdate>* ControlService::WatchPlacement(
     grpc::CallbackServerContext*, const v1::WatchPlacementRequest*) {
-  using Update = v1::PlacementUpdate;
-  return new WatchCall<Update>(this, &placement_watchers_, [this]() -> std::optional<Update> {
-    if (!state_->publishes_placement()) return std::nullopt;  // it comes when it is settled
-    Update update;
+  return new WatchCall<v1::PlacementUpdate>(loop_, &placement_watchers_, [this](auto* call) {
+    if (stopping_) return call->end(stopping());
+    if (!state_->publishes_placement()) return;  // it comes when it is settled
+    v1::PlacementUpdate update;
     to_proto(state_->membership()->placement(), &update);
-    return update;
+    call->push(std::move(update));
   });
 }
 
 grpc::ServerWriteReactor<v1::NodesUpdate>* ControlService::WatchNodes(
     grpc::CallbackServerContext*, const v1::WatchNodesRequest*) {
-  using Update = v1::NodesUpdate;
-  return new WatchCall<Update>(this, &node_watchers_, [this]() -> std::optional<Update> {
-    if (!state_->publishes_nodes()) return std::nullopt;
-    return nodes_update(*state_);
+  return new WatchCall<v1::NodesUpdate>(loop_, &node_watchers_, [this](auto* call) {
+    if (stopping_) return call->end(stopping());
+    if (state_->publishes_nodes()) call->push(nodes_update(*state_));
   });
 }
 

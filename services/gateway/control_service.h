@@ -16,6 +16,7 @@
 #include "proto/control.grpc.pb.h"
 #include "services/gateway/cluster_state.h"
 #include "services/gateway/event_loop.h"
+#include "services/gateway/watch_call.h"
 
 namespace conclave {
 
@@ -47,8 +48,6 @@ class ControlService final : public v1::Control::CallbackService {
 
  private:
   class RegisterCall;
-  template <typename Update>
-  class WatchCall;
 
   // The loop's thread.
   void join(RegisterCall* call, const v1::Hello& hello);
