@@ -66,18 +66,32 @@ class BadRunsTest : public SturdyCluster {
   BadRunsTest()
       : stub_(v1::Attention::NewStub(channel_to(address_of(ClusterRole::kAttentionNode, 0)))) {}
 
+  struct Case {
+    std::function<void(v1::RunRequest*)> spoil;
+    StatusCode code;
+    const char* word;
+  };
+
   RunEnd run(const v1::RunRequest& request) { return RunCall(stub_.get(), request).wait(); }
+
+  // Each gets its status and no id, and a good run after it gets all of its own.
+  void expect_refused(const std::vector<Case>& cases) {
+    for (const Case& c : cases) {
+      v1::RunRequest request = good_run();
+      c.spoil(&request);
+      const RunEnd end = run(request);
+      EXPECT_EQ(end.status.error_code(), c.code) << c.word << ": " << end.status.error_message();
+      EXPECT_THAT(end.status.error_message(), HasSubstr(c.word));
+      EXPECT_EQ(end.num_ids, 0) << c.word;
+      EXPECT_EQ(run(good_run()).num_ids, 3) << c.word;
+    }
+  }
 
   const std::unique_ptr<v1::Attention::Stub> stub_;
 };
 
-TEST_F(BadRunsTest, EveryWrongRunGetsItsStatus) {
-  const auto sampling = [](v1::RunRequest* run) { return run->mutable_sampling(); };
-  const struct {
-    std::function<void(v1::RunRequest*)> spoil;
-    StatusCode code;
-    const char* word;
-  } cases[] = {
+TEST_F(BadRunsTest, IdsThatCannotBe) {
+  expect_refused({
       {[](auto* run) { run->Clear(); }, StatusCode::INVALID_ARGUMENT, "prompt is empty"},
       {[](auto* run) { run->clear_prompt(); }, StatusCode::INVALID_ARGUMENT, "prompt is empty"},
       {[](auto* run) { run->set_prompt(1, 320); }, StatusCode::INVALID_ARGUMENT,
@@ -96,6 +110,24 @@ TEST_F(BadRunsTest, EveryWrongRunGetsItsStatus) {
          for (int i = 0; i < 3; ++i) run->add_generated(9);
        },
        StatusCode::INVALID_ARGUMENT, "leave nothing to draw"},
+      {[](auto* run) {
+         for (int i = 0; i < 256; ++i) run->add_prompt(9);
+       },
+       StatusCode::INVALID_ARGUMENT, "context is 256"},
+      {[](auto* run) {
+         for (int i = 0; i < 1'000'000; ++i) run->add_prompt(9);
+       },
+       StatusCode::INVALID_ARGUMENT, "1000003 ids"},
+      {[](auto* run) {
+         for (int i = 0; i < 150; ++i) run->add_prompt(9);
+       },
+       StatusCode::RESOURCE_EXHAUSTED, "the whole cache holds 128"},
+  });
+}
+
+TEST_F(BadRunsTest, SamplingThatCannotBe) {
+  const auto sampling = [](v1::RunRequest* run) { return run->mutable_sampling(); };
+  expect_refused({
       {[](auto* run) { run->clear_sampling(); }, StatusCode::INVALID_ARGUMENT, "top_p"},
       {[&](auto* run) { sampling(run)->set_max_tokens(0); }, StatusCode::INVALID_ARGUMENT,
        "max_tokens is 0"},
@@ -114,28 +146,7 @@ TEST_F(BadRunsTest, EveryWrongRunGetsItsStatus) {
        "stop_ids is 320"},
       {[&](auto* run) { sampling(run)->add_logit_bias()->set_id(-2); },
        StatusCode::INVALID_ARGUMENT, "logit_bias is -2"},
-      {[](auto* run) {
-         for (int i = 0; i < 256; ++i) run->add_prompt(9);
-       },
-       StatusCode::INVALID_ARGUMENT, "context is 256"},
-      {[](auto* run) {
-         for (int i = 0; i < 1'000'000; ++i) run->add_prompt(9);
-       },
-       StatusCode::INVALID_ARGUMENT, "1000003 ids"},
-      {[](auto* run) {
-         for (int i = 0; i < 150; ++i) run->add_prompt(9);
-       },
-       StatusCode::RESOURCE_EXHAUSTED, "the whole cache holds 128"},
-  };
-  for (const auto& c : cases) {
-    v1::RunRequest request = good_run();
-    c.spoil(&request);
-    const RunEnd end = run(request);
-    EXPECT_EQ(end.status.error_code(), c.code) << c.word << ": " << end.status.error_message();
-    EXPECT_THAT(end.status.error_message(), HasSubstr(c.word));
-    EXPECT_EQ(end.num_ids, 0) << c.word;
-    EXPECT_EQ(run(good_run()).num_ids, 3) << c.word;
-  }
+  });
 }
 
 TEST_F(BadRunsTest, AnyPriorityIsTaken) {

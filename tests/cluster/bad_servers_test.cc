@@ -34,12 +34,19 @@ class BadServersTest : public SturdyCluster {
     EXPECT_EQ(end.error_code(), code) << what << ": " << end.error_message();
     EXPECT_THAT(end.error_message(), HasSubstr(word)) << what;
   }
+
+  using Spoil = std::function<void(v1::Hello*)>;
+  void expect_wrong(const std::vector<std::pair<Spoil, const char*>>& cases) {
+    for (const auto& [spoil, word] : cases) {
+      v1::Hello hello = good_hello();
+      spoil(&hello);
+      expect_refused(word, hello, StatusCode::INVALID_ARGUMENT, word);
+    }
+  }
 };
 
-TEST_F(BadServersTest, HellosThatCannotBeTrueAreRefused) {
-  using Spoil = std::function<void(v1::Hello*)>;
-  const auto layer = [](v1::Hello* hello) { return hello->mutable_held()->mutable_layers(0); };
-  const std::pair<Spoil, const char*> cases[] = {
+TEST_F(BadServersTest, NamesThatCannotBeAreRefused) {
+  expect_wrong({
       {[](auto* hello) { hello->set_role(v1::ROLE_UNSPECIFIED); }, "role is 0"},
       {[](auto* hello) { hello->set_role(static_cast<v1::Role>(9)); }, "role is 9"},
       {[](auto* hello) { hello->clear_server_id(); }, "server_id is empty"},
@@ -57,6 +64,12 @@ TEST_F(BadServersTest, HellosThatCannotBeTrueAreRefused) {
       {[](auto* hello) { hello->set_metrics_address("x"); }, "metrics_address"},
       {[](auto* hello) { hello->set_version("1\n2"); }, "version"},
       {[](auto* hello) { hello->mutable_profile()->set_instructions("a\tb"); }, "instructions"},
+  });
+}
+
+TEST_F(BadServersTest, HoldingsThatCannotBeAreRefused) {
+  const auto layer = [](v1::Hello* hello) { return hello->mutable_held()->mutable_layers(0); };
+  expect_wrong({
       {[](auto* hello) { hello->set_capacity_bytes(0); }, "capacity_bytes is 0"},
       {[](auto* hello) { hello->set_capacity_bytes(UINT64_MAX); }, "capacity_bytes is 18446744"},
       {[](auto* hello) { hello->set_held_bytes(2 << 20); }, "more than capacity_bytes"},
@@ -92,12 +105,7 @@ TEST_F(BadServersTest, HellosThatCannotBeTrueAreRefused) {
          hello->set_max_requests(-1);
        },
        "max_requests is -1"},
-  };
-  for (const auto& [spoil, word] : cases) {
-    v1::Hello hello = good_hello();
-    spoil(&hello);
-    expect_refused(word, hello, StatusCode::INVALID_ARGUMENT, word);
-  }
+  });
 }
 
 TEST_F(BadServersTest, AHelloWithoutEndCostsNothing) {
