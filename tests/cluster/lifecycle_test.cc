@@ -77,7 +77,7 @@ TEST(Lifecycle, ManyRequestsOnATinyCacheAllFinish) {
   options.node_flags.insert(options.node_flags.end(), {"--cache-tokens=320", "--max-running=16"});
   const auto cluster = start_cluster(std::move(options));
   std::vector<Request> requests;
-  for (int i = 0; i < 200; ++i) requests.push_back(greedy(20 + i % 60, 1 + i % 10));
+  for (int i = 0; i < 200; ++i) requests.push_back(greedy(10 + i % 30, 1 + i % 10));
   const std::vector<Answer> crowded =
       run_requests(cluster->address(), requests, Company::kTogether);
   for (size_t i = 0; i < requests.size(); i += 17) {
