@@ -14,6 +14,7 @@ protoc --proto_path=. --cpp_out="$generated" --grpc_out="$generated" \
 read -ra package_flags < <(pkg-config --cflags libhwy libpcre2-8)
 flags=(-std=c++20 -ffp-contract=off -fsyntax-only -Wall -Wextra -Werror
   -Wno-missing-field-initializers -I. -isystem "$generated" '-DCONCLAVE_SOURCE_DIR="."'
+  '-DCONCLAVE_EXPERT_SERVER=""'
   "${package_flags[@]}")
 
 check_header() {

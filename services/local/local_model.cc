@@ -81,9 +81,9 @@ absl::Status LocalModel::load_experts(const ModelFolder& folder, const Listener&
     };
     const ExpertRange range{.shard_idx = i, .num_shards = options_.expert_shards};
     ASSIGN_OR_RETURN(const ExpertSet held, ExpertSet::shard(config_, range));
-    ASSIGN_OR_RETURN(std::unique_ptr<LocalExpertServer> shard,
-                     LocalExpertServer::load(*folder.checkpoint, config_, held, threads_.get(),
-                                             progress));
+    ASSIGN_OR_RETURN(
+        std::unique_ptr<LocalExpertServer> shard,
+        LocalExpertServer::load(*folder.checkpoint, config_, held, threads_.get(), progress));
     transport_.add_server(ServerId{i}, shard.get());
     shards_.push_back(std::move(shard));
   }
@@ -92,21 +92,20 @@ absl::Status LocalModel::load_experts(const ModelFolder& folder, const Listener&
 
 absl::Status LocalModel::build(const ModelFolder& folder) {
   const AttentionStack::Options stack = stack_options(folder, options_);
+  ASSIGN_OR_RETURN(moe_, ExpertLayer::create({.config = &config_,
+                                              .gates = gate_weights(trunk_),
+                                              .transport = &transport_,
+                                              .executor = threads_.get(),
+                                              .clock = &clock_},
+                                             Placement::even(config_, options_.expert_shards),
+                                             {.wire_out = options_.wire,
+                                              .wire_back = options_.wire,
+                                              .max_tokens = stack.step_tokens()}));
   ASSIGN_OR_RETURN(
-      moe_, ExpertLayer::create({.config = &config_,
-                                 .gates = gate_weights(trunk_),
-                                 .transport = &transport_,
-                                 .executor = threads_.get(),
-                                 .clock = &clock_},
-                                Placement::even(config_, options_.expert_shards),
-                                {.wire_out = options_.wire,
-                                 .wire_back = options_.wire,
-                                 .max_tokens = stack.step_tokens()}));
-  ASSIGN_OR_RETURN(stack_, AttentionStack::create({.config = &config_,
-                                                   .trunk = &trunk_,
-                                                   .moe = moe_.get(),
-                                                   .executor = threads_.get()},
-                                                  stack));
+      stack_,
+      AttentionStack::create(
+          {.config = &config_, .trunk = &trunk_, .moe = moe_.get(), .executor = threads_.get()},
+          stack));
   return absl::OkStatus();
 }
 
