@@ -17,12 +17,12 @@ bool same_room(const NodeLoad& a, const NodeLoad& b) {
 
 std::vector<ServerId> NodePool::lost_in(const std::vector<NodeInfo>& nodes) const {
   std::vector<ServerId> lost;
-  for (const auto& [server, node] : nodes_) {
-    const uint64_t incarnation = node.info.incarnation;
+  for (const auto& entry : nodes_) {
+    const NodeInfo& known = entry.second.info;
     const bool lives = std::any_of(nodes.begin(), nodes.end(), [&](const NodeInfo& info) {
-      return info.server == server && info.incarnation == incarnation;
+      return info.server == known.server && info.incarnation == known.incarnation;
     });
-    if (!lives) lost.push_back(server);
+    if (!lives) lost.push_back(known.server);
   }
   return lost;
 }
