@@ -89,7 +89,9 @@ class ControlService::RegisterCall final
       end(absl::InvalidArgumentError("a message that is neither hello nor heartbeat"));
     }
     // After Finish() gRPC may be done with the call at any moment, and a read would be of nothing.
-    if (!ended_) StartRead(&message_);
+    if (ended_) return;
+    hand_to_grpc(this);
+    StartRead(&message_);
   }
 
   void act(const CallQueue<v1::RegisterResponse>::Action& action) {
