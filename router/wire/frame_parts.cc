@@ -12,6 +12,7 @@
 #include "router/wire/crc32c.h"
 #include "router/wire/field_walk.h"
 #include "router/wire/frame.h"
+#include "router/wire/grpc_handoff.h"
 #include "router/wire/grpc_status.h"
 
 namespace conclave {
@@ -82,8 +83,10 @@ grpc::Slice move_to_slice(std::vector<std::byte> bytes) {
   void* const data = owned->data();
   const size_t size = owned->size();
   const auto destroy = [](void* vector) {
+    take_from_grpc(vector);
     std::unique_ptr<std::vector<std::byte>>(static_cast<std::vector<std::byte>*>(vector)).reset();
   };
+  hand_to_grpc(owned.get());
   return grpc::Slice(data, size, destroy, owned.release());
 }
 

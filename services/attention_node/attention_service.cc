@@ -20,7 +20,9 @@ class RunCall final : public grpc::ServerWriteReactor<v1::RunResponse>, public R
   using OnEnd = std::function<void(const absl::Status&)>;
 
   RunCall(NodeLoop* loop, RequestId id, const OnEnd* on_end)
-      : loop_(loop), id_(id), on_end_(on_end) {}
+      : loop_(loop), id_(id), on_end_(on_end) {
+    hand_to_grpc(this);
+  }
 
   void start(const v1::RunRequest& message) {
     Request request{.id = id_,
@@ -113,6 +115,7 @@ class RunCall final : public grpc::ServerWriteReactor<v1::RunResponse>, public R
 
 grpc::ServerWriteReactor<v1::RunResponse>* AttentionService::Run(grpc::CallbackServerContext*,
                                                                  const v1::RunRequest* request) {
+  take_from_grpc(this);
   auto* const call = new RunCall(loop_, RequestId{next_id_.fetch_add(1)}, &on_end_);
   call->start(*request);
   return call;

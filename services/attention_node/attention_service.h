@@ -12,6 +12,7 @@
 
 #include "absl/status/status.h"
 #include "proto/attention.grpc.pb.h"
+#include "router/wire/grpc_handoff.h"
 #include "services/attention_node/node_loop.h"
 
 namespace conclave {
@@ -20,7 +21,9 @@ class AttentionService final : public v1::Attention::CallbackService {
  public:
   // `on_end` is told how each call ended, from any thread. The loop outlives the service.
   AttentionService(NodeLoop* loop, std::function<void(const absl::Status&)> on_end)
-      : loop_(loop), on_end_(std::move(on_end)) {}
+      : loop_(loop), on_end_(std::move(on_end)) {
+    hand_to_grpc(this);  // some of its threads ran before
+  }
 
   grpc::ServerWriteReactor<v1::RunResponse>* Run(grpc::CallbackServerContext* context,
                                                  const v1::RunRequest* request) override;

@@ -35,6 +35,7 @@ class InferenceService::GenerateCall final : public grpc::ServerWriteReactor<v1:
   GenerateCall(InferenceService* service, grpc::CallbackServerContext* context,
                const v1::GenerateRequest* message)
       : service_(service), context_(context), message_(message) {
+    hand_to_grpc(this);
     service->on_text_thread([this](const absl::Status& status) { read(status); });
   }
 
@@ -119,6 +120,7 @@ class InferenceService::ScoreCall final : public grpc::ServerUnaryReactor, publi
   ScoreCall(InferenceService* service, grpc::CallbackServerContext* context,
             const v1::ScoreRequest* message, v1::ScoreResponse* response)
       : service_(service), context_(context), message_(message), response_(response) {
+    hand_to_grpc(this);
     service->on_text_thread([this](const absl::Status& status) { read(status); });
   }
 

@@ -28,6 +28,7 @@ class WatchCall final : public grpc::ServerWriteReactor<Update> {
   // loop's thread once it is.
   WatchCall(EventLoop* loop, Watchers* watchers, std::function<void(WatchCall*)> begin)
       : loop_(loop), watchers_(watchers) {
+    hand_to_grpc(this);
     loop->post([this, begin = std::move(begin)] {
       watchers_->insert(this);
       begin(this);
