@@ -93,10 +93,7 @@ class InferenceService::GenerateCall final : public grpc::ServerWriteReactor<v1:
     }
     service_->complete(*context_, &*request);
     id_ = request->id;
-    service_->parts_.loop->post([this, request = *std::move(request)] {
-      const absl::Status taken = service_->parts_.state->table()->submit(request, this);
-      if (!taken.ok()) end(taken);
-    });
+    service_->submit(*std::move(request), this);
   }
 
   void end(const absl::Status& status) { act(queue_.end(status)); }
@@ -160,10 +157,7 @@ class InferenceService::ScoreCall final : public grpc::ServerUnaryReactor, publi
     }
     service_->complete(*context_, &*request);
     id_ = request->id;
-    service_->parts_.loop->post([this, request = *std::move(request)] {
-      const absl::Status taken = service_->parts_.state->table()->submit(request, this);
-      if (!taken.ok()) end(taken);
-    });
+    service_->submit(*std::move(request), this);
   }
 
   void end_on_loop(const absl::Status& status) {
@@ -277,15 +271,18 @@ void InferenceService::on_text_thread(std::function<void(const absl::Status&)> w
   });
 }
 
+void InferenceService::submit(GatewayRequest request, ClientSink* sink) {
+  parts_.loop->post([this, request = std::move(request), sink] {
+    const absl::Status taken = parts_.state->table()->submit(request, sink);
+    if (!taken.ok()) sink->on_failed(taken);
+  });
+}
+
 void InferenceService::complete(const grpc::CallbackServerContext& context,
                                 GatewayRequest* request) {
-  if (request->id.empty()) {
-    request->id = absl::StrFormat("%016x-%d", instance_, ++num_requests_);
-  }
-  const absl::Time client_deadline = absl::FromChrono(context.deadline());
-  const absl::Duration time_left =
-      std::min(client_deadline - absl::Now(), options_.request_timeout);
-  request->deadline = parts_.clock->now() + time_left;
+  if (request->id.empty()) request->id = absl::StrFormat("%016x-%d", instance_, ++num_requests_);
+  const absl::Duration client_time = absl::FromChrono(context.deadline()) - absl::Now();
+  request->deadline = parts_.clock->now() + std::min(client_time, options_.request_timeout);
 }
 
 grpc::Status InferenceService::to_grpc_with_hint(const absl::Status& status,

@@ -67,6 +67,9 @@ class InferenceService final : public v1::Inference::CallbackService {
   // The text thread: gives the request what its message did not have.
   void complete(const grpc::CallbackServerContext& context, GatewayRequest* request);
 
+  // Gives it to the table, on the loop; a request that is not taken fails at its sink.
+  void submit(GatewayRequest request, ClientSink* sink);
+
   grpc::Status to_grpc_with_hint(const absl::Status& status, grpc::CallbackServerContext* context);
 
   const Parts parts_;

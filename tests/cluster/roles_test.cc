@@ -129,9 +129,8 @@ TEST_P(RolesTest, AFrontendThatIsKilledLeavesTheOtherAlone) {
   const ChildProcess* const second = start_frontend();
   const Generated expected = ask(*second, 300);
   Generated other;
-  const Generated lost = ask_while(*first, 3000, [&] {
-    other = ask_while(*second, 300, [&] { first->signal(SIGKILL); });
-  });
+  const Generated lost = ask_while(
+      *first, 3000, [&] { other = ask_while(*second, 300, [&] { first->signal(SIGKILL); }); });
   EXPECT_EQ(lost.status.error_code(), grpc::StatusCode::UNAVAILABLE) << lost.status.error_message();
   EXPECT_TRUE(other.status.ok()) << other.status.error_message();
   EXPECT_EQ(other.answer.ids, expected.answer.ids);
