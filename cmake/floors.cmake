@@ -6,13 +6,16 @@ set(CONCLAVE_MAY_kernels common)
 set(CONCLAVE_MAY_model common kernels)
 set(CONCLAVE_MAY_experts common kernels model)
 set(CONCLAVE_MAY_router common kernels model)
+set(CONCLAVE_MAY_router_shm common kernels model router)
 set(CONCLAVE_MAY_router_wire common kernels model router proto)
 set(CONCLAVE_MAY_attention common kernels model router)
 set(CONCLAVE_MAY_gateway common model router)
-set(CONCLAVE_MAY_server common kernels model router gateway proto router_wire)
+set(CONCLAVE_MAY_server common kernels model router gateway proto router_shm router_wire)
 set(CONCLAVE_MAY_launch common proto)
-set(CONCLAVE_MAY_services common kernels model experts router attention gateway proto router_wire)
-set(CONCLAVE_MAY_expert_server_lib common kernels model experts router gateway router_wire)
+set(CONCLAVE_MAY_services common kernels model experts router attention gateway proto router_shm
+  router_wire)
+set(CONCLAVE_MAY_expert_server_lib common kernels model experts router gateway router_shm
+  router_wire)
 
 # conclave_library(NAME SRCS a.cc b.cc DEPS common model LINKS absl::status)
 #   DEPS   folders of ours, out of CONCLAVE_MAY_<NAME>

@@ -16,7 +16,7 @@ void check_one_line(const absl::Status& status) {
   CHECK(status.message().find('\n') == absl::string_view::npos);
 }
 
-void check_leg(uint64_t sequence, const LegFrame& leg) {
+void check_leg(uint64_t sequence, const ArrivedLeg& leg) {
   CHECK(leg.hidden.num_rows >= 0);
   CHECK(leg.hidden.num_cols > 0);
   CHECK(leg.pick_begin.size() == static_cast<size_t>(leg.hidden.num_rows) + 1);

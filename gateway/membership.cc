@@ -158,6 +158,7 @@ void Membership::change_view() {
     view_.servers.push_back({.server = server,
                              .id = member.facts.id,
                              .address = member.facts.address,
+                             .shm_endpoint = member.facts.shm_endpoint,
                              .held = member.facts.held,
                              .draining = member.last.draining});
   }

@@ -53,6 +53,9 @@ absl::Status check_expert_server(const ServerFacts& facts, const ExpertSet& all)
     return absl::InvalidArgumentError(absl::StrFormat(
         "held_bytes is %d, more than capacity_bytes %d", facts.held_bytes, facts.capacity_bytes));
   }
+  if (!facts.shm_endpoint.empty()) {
+    RETURN_IF_ERROR(check_name("shm_endpoint", facts.shm_endpoint));
+  }
   return check_held(facts.held, all);
 }
 

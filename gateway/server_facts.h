@@ -29,6 +29,7 @@ struct ServerFacts {
   uint64_t capacity_bytes = 0;
   uint64_t held_bytes = 0;
   ExpertSet held;
+  std::string shm_endpoint;  // where processes of its machine find it; empty: nowhere
 
   // Attention nodes.
   int64_t cache_tokens = 0;

@@ -14,8 +14,9 @@ namespace conclave {
 
 struct PlacedServer {
   ServerId server{};
-  std::string id;       // its name in the cluster
-  std::string address;  // HOST:PORT
+  std::string id;            // its name in the cluster
+  std::string address;       // HOST:PORT
+  std::string shm_endpoint;  // where processes of its machine find it; empty: nowhere
   ExpertSet held;
   bool draining = false;  // asked only for what nobody else holds
 

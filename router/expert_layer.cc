@@ -197,7 +197,8 @@ void ExpertLayer::report(size_t leg_idx, const ExpertStep& step) const {
                      .bytes_out = step.sent[leg_idx].size(),
                      .bytes_back = reply.status.ok() ? reply.rows.size() : 0,
                      .latency = clock_->now() - step.sent_at,
-                     .status = reply.status});
+                     .status = reply.status,
+                     .transport = reply.via});
 }
 
 absl::Status ExpertLayer::finish(MoeStep* moe_step, Rows<float> out) {

@@ -49,6 +49,7 @@ struct LegReport {
   uint64_t bytes_back = 0;
   absl::Duration latency;  // from send to the end of the wait that brought it
   absl::Status status;
+  std::string_view transport;  // LegReply::via
 };
 
 // Called on the layer's thread.

@@ -10,6 +10,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <span>
+#include <string_view>
 #include <vector>
 
 #include "absl/status/status.h"
@@ -50,7 +51,19 @@ struct LegReply {
   bool done = false;
   absl::Status status;
   std::vector<std::byte> rows;  // [N, D] packed; sized by the transport
+  std::string_view via;         // "loopback", "shm", "grpc"; empty: it was never sent
 };
+
+// What rows are, as far as their number does not say it.
+struct RowsKind {
+  DType dtype = DType::kBF16;
+  int32_t num_cols = 0;
+
+  bool operator==(const RowsKind&) const = default;
+};
+
+// INTERNAL for an answer of another kind than was asked for.
+absl::Status check_answer(const RowsKind& said, const RowsKind& asked);
 
 class Transport {
  public:

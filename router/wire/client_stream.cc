@@ -49,15 +49,21 @@ void ClientStream::on_taken() {
 
 void ClientStream::OnReadDone(bool ok) {
   const GrpcReaction reaction(this);
-  const std::lock_guard lock(hub_->mutex_);
-  is_reading_ = false;
-  if (!ok || is_cancelled_) {
-    let_go();
-    return;
+  {
+    const std::lock_guard lock(hub_->mutex_);
+    is_reading_ = false;
+    if (!ok || is_cancelled_) {
+      let_go();
+      return;
+    }
+    ++num_unread_;
+    hub_->events_.push_back({.stream = this, .frame = std::exchange(incoming_, {})});
   }
-  ++num_unread_;
-  hub_->push({.stream = this, .frame = std::exchange(incoming_, {})});
-  if (num_unread_ < max_unread_) read_next();
+  // Rung before the next read is asked for, which takes gRPC longer; the hub is there as long as
+  // this reaction goes on.
+  hub_->bell()->ring();
+  const std::lock_guard lock(hub_->mutex_);
+  if (is_held_ && !is_reading_ && num_unread_ < max_unread_) read_next();
 }
 
 void ClientStream::OnWriteDone(bool ok) {
@@ -74,7 +80,8 @@ void ClientStream::OnDone(const grpc::Status& status) {
   // Nothing of this stream is touched after the push: the step thread may delete it as soon as it
   // has the mutex, whose owner is the hub.
   const std::lock_guard lock(hub_->mutex_);
-  hub_->push({.stream = this, .end = from_grpc(status)});
+  hub_->events_.push_back({.stream = this, .end = from_grpc(status)});
+  hub_->bell()->ring();
 }
 
 void ClientStream::read_next() {

@@ -18,10 +18,8 @@
 
 #include <cstddef>
 #include <cstdint>
-#include <vector>
 
 #include "absl/status/statusor.h"
-#include "common/dtype.h"
 
 namespace conclave {
 
@@ -33,16 +31,6 @@ template <typename Content>
 struct ReadFrame {
   uint64_t sequence = 0;
   absl::StatusOr<Content> content;
-};
-
-// A matrix as it travels: row-major without padding.
-struct PackedRows {
-  DType dtype = DType::kF32;  // f32 or bf16
-  int32_t num_rows = 0;
-  int32_t num_cols = 0;
-  std::vector<std::byte> bytes;  // num_rows * num_cols * size of dtype
-
-  bool operator==(const PackedRows&) const = default;
 };
 
 }  // namespace conclave

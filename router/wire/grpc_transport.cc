@@ -13,14 +13,7 @@ namespace conclave {
 namespace {
 
 constexpr char kMethod[] = "/conclave.v1.Experts/Forward";
-
-// Whether an answer is what was asked for, as far as LegReply does not say it.
-absl::Status check_said(const PackedRows& said, DType dtype, int32_t num_cols) {
-  if (said.dtype == dtype && said.num_cols == num_cols) return absl::OkStatus();
-  return absl::InternalError(absl::StrFormat("an answer of %s, %d columns; asked for %s, %d",
-                                             dtype_name(said.dtype), said.num_cols,
-                                             dtype_name(dtype), num_cols));
-}
+constexpr char kVia[] = "grpc";
 
 }  // namespace
 
@@ -48,7 +41,7 @@ class GrpcTransport::LaneEnd final : private FrameSink {
 };
 
 GrpcTransport::GrpcTransport(const Clock* clock, const Options& options)
-    : clock_(clock), options_(options), hub_(clock) {
+    : clock_(clock), options_(options), hub_(clock, options.bell) {
   CHECK(options.max_legs_in_flight > 0);
 }
 
@@ -89,6 +82,7 @@ void GrpcTransport::send(const LegRequest& request, LegReply* reply) {
   reply->done = false;
   reply->status = absl::OkStatus();
   reply->rows.clear();
+  reply->via = {};
   hub_.poll();  // a stream that broke meanwhile is started again before its queue is used
   absl::Status status = try_send(request, reply);
   if (status.ok()) return;
@@ -112,7 +106,8 @@ absl::Status GrpcTransport::try_send(const LegRequest& request, LegReply* reply)
   const uint64_t sequence = next_sequence_++;
   ASSIGN_OR_RETURN(const grpc::ByteBuffer frame, encode_leg(sequence, request));
   lane->connection().write(sequence, frame);
-  away_[sequence] = {reply, lane, request.reply_type, request.num_cols};
+  away_[sequence] = {reply, lane, {request.reply_type, request.num_cols}};
+  reply->via = kVia;
   ++lane->num_away;
   return absl::OkStatus();
 }
@@ -154,7 +149,9 @@ absl::Status GrpcTransport::on_answer(const grpc::ByteBuffer& frame, const LaneE
     return absl::OkStatus();
   }
   absl::Status status = reply->status;
-  if (status.ok()) status = check_said(reply->said, away->second.reply_type, away->second.num_cols);
+  if (status.ok()) {
+    status = check_answer({reply->said.dtype, reply->said.num_cols}, away->second.asked);
+  }
   if (status.ok()) away->second.reply->rows = std::move(reply->said.bytes);
   finish(away, std::move(status));
   return absl::OkStatus();

@@ -20,6 +20,7 @@
 #include <string>
 
 #include "common/clock.h"
+#include "common/doorbell.h"
 #include "common/ids.h"
 #include "router/transport.h"
 #include "router/wire/connection.h"
@@ -38,6 +39,7 @@ class GrpcTransport final : public Transport {
     int32_t max_legs_in_flight = 256;  // per lane of a server
     ReconnectPause::Options reconnect;
     std::shared_ptr<grpc::ChannelCredentials> credentials;  // null: plain text
+    Doorbell* bell = nullptr;  // what wait() sleeps on, outlives this; null: its own
   };
   // Since the start; for metrics.
   struct Counters {
@@ -61,6 +63,10 @@ class GrpcTransport final : public Transport {
   bool wait(absl::Time until) override;
   void cancel(LegReply* reply, absl::Status status) override;
 
+  // Takes in what has come, without waiting; wait() in two halves for who waits on more than this.
+  void poll() { hub_.poll(); }
+  uint64_t num_finished() const { return num_finished_; }  // legs that were away and are done
+
   const Counters& counters() const { return counters_; }
 
  private:
@@ -70,8 +76,7 @@ class GrpcTransport final : public Transport {
   struct Away {
     LegReply* reply = nullptr;
     LaneEnd* lane = nullptr;
-    DType reply_type = DType::kBF16;
-    int32_t num_cols = 0;
+    RowsKind asked;
   };
   struct Lanes {
     std::string address;
@@ -91,7 +96,7 @@ class GrpcTransport final : public Transport {
   std::map<ServerId, Lanes> servers_;
   std::map<uint64_t, Away> away_;  // by sequence number
   uint64_t next_sequence_ = 1;
-  uint64_t num_finished_ = 0;  // legs that were away and are done
+  uint64_t num_finished_ = 0;
   Counters counters_;
 };
 

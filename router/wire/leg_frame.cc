@@ -32,7 +32,7 @@ absl::Status check_answer_fits(int32_t num_picks, int32_t num_cols, DType reply_
                       num_picks, num_cols, dtype_name(reply_type)));
 }
 
-absl::StatusOr<LegFrame> read_leg(const v1::ForwardRequest& head, const OpenFrame& open) {
+absl::StatusOr<ArrivedLeg> read_leg(const v1::ForwardRequest& head, const OpenFrame& open) {
   ASSIGN_OR_RETURN(const DType reply_type, from_proto(head.reply_type()));
   ASSIGN_OR_RETURN(PackedRows hidden, read_rows(open));
   if (head.pick_begin_size() - 1 != hidden.num_rows) {
@@ -40,7 +40,7 @@ absl::StatusOr<LegFrame> read_leg(const v1::ForwardRequest& head, const OpenFram
                                                       head.pick_begin_size(), hidden.num_rows));
   }
   RETURN_IF_ERROR(check_answer_fits(head.pick_expert_size(), hidden.num_cols, reply_type));
-  return LegFrame{.layer_idx = head.layer_idx(),
+  return ArrivedLeg{.layer_idx = head.layer_idx(),
                   .placement_version = head.placement_version(),
                   .pick_begin = {head.pick_begin().begin(), head.pick_begin().end()},
                   .pick_expert = {head.pick_expert().begin(), head.pick_expert().end()},
@@ -67,18 +67,6 @@ grpc::ByteBuffer encode_error(uint64_t sequence, const absl::Status& status) {
 
 }  // namespace
 
-LegRequest LegFrame::view(ServerId server) const {
-  return {.server = server,
-          .layer_idx = layer_idx,
-          .placement_version = placement_version,
-          .pick_begin = pick_begin,
-          .pick_expert = pick_expert,
-          .row_type = hidden.dtype,
-          .num_cols = hidden.num_cols,
-          .rows = hidden.bytes,
-          .reply_type = reply_type};
-}
-
 absl::StatusOr<grpc::ByteBuffer> encode_leg(uint64_t sequence, const LegRequest& request) {
   CHECK(!request.pick_begin.empty());
   CHECK(request.num_cols > 0);
@@ -99,14 +87,14 @@ absl::StatusOr<grpc::ByteBuffer> encode_leg(uint64_t sequence, const LegRequest&
                                                        .data = copy_to_slice(request.rows)});
 }
 
-absl::StatusOr<ReadFrame<LegFrame>> decode_leg(const grpc::ByteBuffer& frame) {
+absl::StatusOr<ReadFrame<ArrivedLeg>> decode_leg(const grpc::ByteBuffer& frame) {
   ASSIGN_OR_RETURN(const grpc::Slice bytes, one_piece(frame));
   ASSIGN_OR_RETURN(const OpenFrame open, open_frame(bytes));
   v1::ForwardRequest head;
   if (!head.ParseFromString(open.head)) {
     return absl::InvalidArgumentError("a frame that is no ForwardRequest");
   }
-  return ReadFrame<LegFrame>{head.sequence(), read_leg(head, open)};
+  return ReadFrame<ArrivedLeg>{head.sequence(), read_leg(head, open)};
 }
 
 grpc::ByteBuffer encode_leg_reply(uint64_t sequence, LegReplyFrame reply) {

@@ -5,6 +5,7 @@
 #include "absl/strings/str_format.h"
 #include "common/status_macros.h"
 #include "proto/experts.grpc.pb.h"
+#include "router/wire/leg_frame.h"
 #include "router/wire/server_stream.h"
 
 namespace conclave {
@@ -50,13 +51,13 @@ class LegService::Impl final
   }
 
   absl::Status on_frame(const grpc::ByteBuffer& frame, Reply reply) override {
-    ASSIGN_OR_RETURN(ReadFrame<LegFrame> read, decode_leg(frame));
+    ASSIGN_OR_RETURN(ReadFrame<ArrivedLeg> read, decode_leg(frame));
     const uint64_t sequence = read.sequence;
     if (!read.content.ok()) {
       reply(encode_leg_reply(sequence, {.status = read.content.status()}));
       return absl::OkStatus();
     }
-    LegFrame& leg = *read.content;
+    ArrivedLeg& leg = *read.content;
     const Asked asked{.dtype = leg.reply_type,
                       .num_rows = static_cast<int32_t>(leg.pick_expert.size()),
                       .num_cols = leg.hidden.num_cols};

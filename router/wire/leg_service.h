@@ -7,28 +7,12 @@
 
 #include <grpcpp/impl/service_type.h>
 
-#include <cstddef>
 #include <cstdint>
-#include <functional>
 #include <memory>
-#include <vector>
 
-#include "absl/status/statusor.h"
-#include "router/wire/leg_frame.h"
+#include "router/arrived_leg.h"
 
 namespace conclave {
-
-class LegHandler {
- public:
-  // One row per pick, packed [N, D] of the leg's reply_type; or what was wrong.
-  using Done = std::function<void(absl::StatusOr<std::vector<std::byte>>)>;
-
-  virtual ~LegHandler() = default;
-
-  // On gRPC's threads, several at a time; must not block. `done` is called once, from any thread,
-  // also when the stream or the server is gone: then nobody hears the answer.
-  virtual void submit(LegFrame leg, Done done) = 0;
-};
 
 // Thread-safe.
 class LegService {

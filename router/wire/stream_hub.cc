@@ -1,6 +1,5 @@
 #include "router/wire/stream_hub.h"
 
-#include <algorithm>
 #include <utility>
 
 #include "common/check.h"
@@ -8,7 +7,8 @@
 
 namespace conclave {
 
-StreamHub::StreamHub(const Clock* clock) : clock_(clock) {}
+StreamHub::StreamHub(const Clock* clock, Doorbell* bell)
+    : clock_(clock), bell_(bell != nullptr ? bell : &own_bell_) {}
 
 StreamHub::~StreamHub() {
   for (const std::unique_ptr<ClientStream>& stream : streams_) {
@@ -55,15 +55,18 @@ void StreamHub::poll() {
 }
 
 bool StreamHub::wait(absl::Time until) {
-  // Looked at again now and then, for a clock may go otherwise than the machine's.
-  constexpr absl::Duration kLongest = absl::Minutes(1);
-  std::unique_lock lock(mutex_);
-  while (events_.empty()) {
+  while (true) {
+    const uint32_t ticket = bell_->ticket();
+    if (has_events()) return true;
     const absl::Duration left = until - clock_->now();
     if (left <= absl::ZeroDuration()) return false;
-    arrived_.wait_for(lock, absl::ToChronoNanoseconds(std::min(left, kLongest)));
+    bell_->wait(ticket, left);
   }
-  return true;
+}
+
+bool StreamHub::has_events() {
+  const std::lock_guard lock(mutex_);
+  return !events_.empty();
 }
 
 std::optional<StreamHub::Event> StreamHub::next_event() {
@@ -73,11 +76,6 @@ std::optional<StreamHub::Event> StreamHub::next_event() {
   events_.pop_front();
   if (event.frame) event.stream->on_taken();
   return event;
-}
-
-void StreamHub::push(Event event) {
-  events_.push_back(std::move(event));
-  arrived_.notify_one();
 }
 
 }  // namespace conclave

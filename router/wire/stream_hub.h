@@ -5,6 +5,8 @@
 // gives each to its stream's sink, so that all logic, decoding included, runs on the step thread.
 // A stream stops reading while max_unread of its frames wait in the queue.
 //
+// The step thread sleeps on a doorbell, its hub's own or one that others ring as well.
+//
 // One thread calls everything here. A stream belongs to its hub from open() to its end, which is
 // after the last of gRPC's callbacks: the hub's destructor cancels all streams and waits for that.
 #pragma once
@@ -12,7 +14,6 @@
 #include <grpcpp/generic/generic_stub.h>
 #include <grpcpp/support/byte_buffer.h>
 
-#include <condition_variable>
 #include <cstdint>
 #include <deque>
 #include <memory>
@@ -24,6 +25,7 @@
 #include "absl/status/status.h"
 #include "absl/time/time.h"
 #include "common/clock.h"
+#include "common/doorbell.h"
 
 namespace conclave {
 
@@ -42,8 +44,8 @@ class StreamSink {
 
 class StreamHub {
  public:
-  // `clock` outlives this.
-  explicit StreamHub(const Clock* clock);
+  // `clock` outlives this, and so does `bell`; null: the hub's own.
+  explicit StreamHub(const Clock* clock, Doorbell* bell = nullptr);
   ~StreamHub();
 
   StreamHub(const StreamHub&) = delete;
@@ -70,6 +72,8 @@ class StreamHub {
   // Blocks until there is something for poll(), or until `until` on the clock: false.
   bool wait(absl::Time until);
 
+  Doorbell* bell() { return bell_; }
+
  private:
   friend class ClientStream;
 
@@ -81,14 +85,17 @@ class StreamHub {
   };
 
   std::optional<Event> next_event();
-  void push(Event event);  // REQUIRES: mutex_ is held
+  bool has_events();
 
   const Clock* const clock_;
   std::vector<std::unique_ptr<ClientStream>> streams_;  // of the step thread
 
-  std::mutex mutex_;                 // also of the streams' own state
-  std::condition_variable arrived_;  // events_ is not empty
-  std::deque<Event> events_;
+  DoorbellWord own_word_;
+  Doorbell own_bell_{&own_word_};
+  Doorbell* const bell_;
+
+  std::mutex mutex_;          // also of the streams' own state
+  std::deque<Event> events_;  // whoever adds to them rings
 };
 
 }  // namespace conclave

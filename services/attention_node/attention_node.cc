@@ -42,7 +42,7 @@ absl::Status load(const ModelFolder& folder, const NodeFlags& flags, ReadyLine* 
                                                    .role = kRole,
                                                    .version = server_version()}));
   node->node_metrics = std::make_unique<NodeMetrics>(node->metrics.get());
-  node->leg_metrics = std::make_unique<LegMetrics>(node->metrics.get(), "grpc");
+  node->leg_metrics = std::make_unique<LegMetrics>(node->metrics.get());
   ASSIGN_OR_RETURN(node->model,
                    NodeModel::load(folder, flags, &node->clock, node->leg_metrics.get(),
                                    [&](std::string_view part, uint64_t done, uint64_t total) {

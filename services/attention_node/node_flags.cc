@@ -14,6 +14,7 @@ void NodeFlags::add_to(CLI::App* app) {
   app->add_option("--wire-back", wire_back, "Type of rows from the experts (--routing local)")
       ->check(row_types)
       ->capture_default_str();
+  transport.add_to_sender(app);
   app->add_option("--cache-dtype", cache_dtype, "Type of the latent cache")
       ->check(row_types)
       ->capture_default_str();

@@ -10,6 +10,7 @@
 #include "common/dtype.h"
 #include "services/local/model_folder.h"
 #include "services/server/server_flags.h"
+#include "services/server/transport_flags.h"
 
 namespace conclave {
 
@@ -25,6 +26,7 @@ struct NodeFlags {
   int32_t max_requests = 1024;
   double leg_timeout_seconds = 10;
   bool overcommit = false;
+  TransportFlags transport;
 
   void add_to(CLI::App* app);
 

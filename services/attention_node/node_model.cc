@@ -1,7 +1,6 @@
 #include "services/attention_node/node_model.h"
 
 #include <utility>
-#include <vector>
 
 #include "absl/strings/str_format.h"
 #include "common/host_memory.h"
@@ -56,7 +55,7 @@ absl::Status NodeModel::make_moe(const NodeFlags& flags, const Clock* clock, Leg
     return absl::OkStatus();
   }
   const ModelConfig& config = folder_.config;
-  transport_ = std::make_unique<GrpcTransport>(clock, GrpcTransport::Options{});
+  ASSIGN_OR_RETURN(transport_, LegTransport::create(clock, flags.transport));
   const ExpertLayer::Options options{.wire_out = *parse_dtype(flags.wire_out),
                                      .wire_back = *parse_dtype(flags.wire_back),
                                      .max_tokens = flags.stack_options(folder_).step_tokens(),
@@ -75,10 +74,7 @@ absl::Status NodeModel::make_moe(const NodeFlags& flags, const Clock* clock, Leg
 
 void NodeModel::use_view(const ClusterView& view) {
   if (experts_ == nullptr) return;  // the gateway has its own
-  std::vector<GrpcTransport::Server> servers;
-  for (const PlacedServer& server : view.servers)
-    servers.push_back({server.server, server.address});
-  transport_->set_servers(servers);
+  transport_->set_servers(view);
   const ModelConfig& config = folder_.config;
   experts_->set_placement(placement_of(view, config.num_layers, config.moe.gate.num_experts));
 }

@@ -13,10 +13,10 @@
 #include "model/numeric_profile.h"
 #include "router/cluster_view.h"
 #include "router/expert_layer.h"
-#include "router/wire/grpc_transport.h"
 #include "router/wire/remote_moe_layer.h"
 #include "services/attention_node/node_flags.h"
 #include "services/local/model_folder.h"
+#include "services/server/leg_transport.h"
 
 namespace conclave {
 
@@ -44,9 +44,9 @@ class NodeModel {
   const ModelFolder& folder_;
   const std::unique_ptr<ThreadPool> threads_;
   TrunkWeights trunk_;
-  std::unique_ptr<GrpcTransport> transport_;  // null where the gateway routes
-  std::unique_ptr<ExpertLayer> experts_;      // null where the gateway routes
-  std::unique_ptr<RemoteMoeLayer> remote_;    // null where rows are routed here
+  std::unique_ptr<LegTransport> transport_;  // null where the gateway routes
+  std::unique_ptr<ExpertLayer> experts_;     // null where the gateway routes
+  std::unique_ptr<RemoteMoeLayer> remote_;   // null where rows are routed here
   std::unique_ptr<AttentionStack> stack_;
 };
 

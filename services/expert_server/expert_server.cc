@@ -8,6 +8,7 @@
 #include "common/clock.h"
 #include "common/status_macros.h"
 #include "common/thread_pool.h"
+#include "router/shm/shm_server.h"
 #include "router/wire/leg_service.h"
 #include "services/expert_server/expert_holding.h"
 #include "services/expert_server/expert_metrics.h"
@@ -40,7 +41,9 @@ class ExpertServer {
 
  private:
   absl::Status load(StopSignal* stop, ReadyLine* ready);
+  void offer_shared_memory();
   ServerFacts facts() const;
+  int32_t num_callers() const;
   void look();
 
   const ExpertServerFlags& flags_;
@@ -49,6 +52,7 @@ class ExpertServer {
   ExpertMetrics counts_;
   std::unique_ptr<ExpertHolding> holding_;
   std::unique_ptr<ThreadPool> threads_;
+  std::unique_ptr<ShmServer> shm_;  // null: legs come by gRPC alone
   std::unique_ptr<ExpertWorker> worker_;
   std::unique_ptr<LegService> service_;
   std::unique_ptr<GrpcDoor> door_;
@@ -64,15 +68,33 @@ absl::Status ExpertServer::load(StopSignal* stop, ReadyLine* ready) {
   ASSIGN_OR_RETURN(threads_, ThreadPool::start(flags_.server.num_threads()));
   ASSIGN_OR_RETURN(holding_, load_holding(flags_, progress));
   counts_.set_weights(holding_->weights.num_bytes, holding_->held.size());
+  offer_shared_memory();
   worker_ = std::make_unique<ExpertWorker>(
       ExpertWorker::Parts{.config = &holding_->folder.config,
                           .weights = &holding_->weights,
                           .executor = threads_.get(),
                           .clock = &clock_,
-                          .metrics = &counts_},
+                          .metrics = &counts_,
+                          .source = shm_.get()},
       ExpertWorker::Options{.max_queued_legs = flags_.max_queued_legs,
                             .max_batch_picks = flags_.max_batch_picks});
   return absl::OkStatus();
+}
+
+void ExpertServer::offer_shared_memory() {
+  if (flags_.transport.transport == "grpc") return;
+  absl::StatusOr<std::unique_ptr<ShmServer>> shm =
+      ShmServer::open({.spin = flags_.transport.spin()});
+  if (shm.ok()) {
+    shm_ = *std::move(shm);
+  } else {
+    log_warn("no shared memory is offered", {{"status", shm.status()}});
+  }
+}
+
+// Streams and links of those who may ask.
+int32_t ExpertServer::num_callers() const {
+  return service_->num_streams() + (shm_ != nullptr ? shm_->num_links() : 0);
 }
 
 ServerFacts ExpertServer::facts() const {
@@ -86,7 +108,8 @@ ServerFacts ExpertServer::facts() const {
           .version = server_version(),
           .capacity_bytes = holding_->capacity_bytes,
           .held_bytes = holding_->weights.num_bytes,
-          .held = holding_->held};
+          .held = holding_->held,
+          .shm_endpoint = shm_ != nullptr ? shm_->endpoint() : ""};
 }
 
 absl::Status ExpertServer::start(StopSignal* stop) {
@@ -113,14 +136,14 @@ absl::Status ExpertServer::start(StopSignal* stop) {
 void ExpertServer::serve(StopSignal* stop) {
   while (!stop->wait(kLook)) look();
   if (!stop->status().ok()) return;
-  drain({.timeout = flags_.server.drain_timeout(),
-         .is_idle = [this] { return service_->num_streams() == 0; }},
-        control_.get(), stop);
+  drain(
+      {.timeout = flags_.server.drain_timeout(), .is_idle = [this] { return num_callers() == 0; }},
+      control_.get(), stop);
 }
 
 void ExpertServer::look() {
   door_->set_alive(!worker_->is_stuck(kStuckAfter));
-  counts_.set_streams(service_->num_streams());
+  counts_.set_streams(num_callers());
   counts_.set_registered(control_->registered());
 }
 
@@ -130,7 +153,7 @@ void ExpertServer::end() {
   door_->set_ready(false);
   service_->shutdown(/*drain=*/true);
   const absl::Time patience = absl::Now() + kLastAnswers;
-  while (service_->num_streams() > 0 && absl::Now() < patience) absl::SleepFor(kLook / 50);
+  while (num_callers() > 0 && absl::Now() < patience) absl::SleepFor(kLook / 50);
   service_->shutdown(/*drain=*/false);
   door_->shutdown(kLastAnswers);
   worker_->stop();

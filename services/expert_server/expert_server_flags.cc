@@ -19,6 +19,7 @@ void ExpertServerFlags::add_to(CLI::App* app) {
                   "Room for expert weights, such as 64GiB; 0: the memory available at the start")
       ->transform(CLI::AsSizeValue(/*kb_is_1000=*/false))
       ->capture_default_str();
+  transport.add_to_receiver(app);
   app->add_flag("--overcommit", overcommit, "Load experts that exceed the room for them");
 }
 

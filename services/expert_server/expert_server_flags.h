@@ -6,6 +6,7 @@
 
 #include "CLI/CLI.hpp"
 #include "services/server/server_flags.h"
+#include "services/server/transport_flags.h"
 
 namespace conclave {
 
@@ -16,6 +17,7 @@ struct ExpertServerFlags {
   int32_t max_batch_picks = 8192;
   uint64_t capacity_bytes = 0;  // for expert weights; 0: the memory available at the start
   bool overcommit = false;
+  TransportFlags transport;
 
   void add_to(CLI::App* app);
 };

@@ -12,6 +12,8 @@ ExpertWorker::ExpertWorker(const Parts& parts, const Options& options)
     : options_(options),
       clock_(parts.clock),
       metrics_(parts.metrics),
+      source_(parts.source),
+      bell_(source_ != nullptr ? source_->bell() : &own_bell_),
       engine_(*parts.config, parts.weights, parts.executor),
       batcher_(parts.config, parts.weights, &engine_,
                {.max_queued_jobs = options.max_queued_legs, .max_picks = options.max_batch_picks}),
@@ -25,12 +27,12 @@ void ExpertWorker::stop() {
   {
     const std::lock_guard lock(mutex_);
     is_stopping_ = true;
-    arrived_.notify_all();
   }
+  bell_->ring();
   if (thread_.joinable()) thread_.join();
 }
 
-void ExpertWorker::submit(LegFrame leg, Done done) {
+void ExpertWorker::submit(ArrivedLeg leg, Done done) {
   std::optional<absl::Status> refused;
   {
     const std::lock_guard lock(mutex_);
@@ -42,10 +44,9 @@ void ExpertWorker::submit(LegFrame leg, Done done) {
     } else {
       mailbox_.push_back({std::move(leg), std::move(done)});
       metrics_->set_queued_legs(++num_queued_);
-      arrived_.notify_one();
     }
   }
-  if (!refused) return;
+  if (!refused) return bell_->ring();
   metrics_->on_answer({.code = refused->code()});
   done(*std::move(refused));
 }
@@ -65,12 +66,15 @@ void ExpertWorker::work() {
 
 // Takes all legs that have come; waits for one where there is nothing to do. False at the end.
 bool ExpertWorker::take_arrivals() {
+  while (true) {
+    const uint32_t ticket = bell_->ticket();
+    if (source_ != nullptr) source_->poll(this);
+    if (has_arrivals() || !taken_.empty()) break;
+    bell_->wait(ticket, absl::InfiniteDuration());
+  }
   Legs arrivals;
   {
-    std::unique_lock lock(mutex_);
-    if (taken_.empty()) {
-      arrived_.wait(lock, [this] { return !mailbox_.empty() || is_stopping_; });
-    }
+    const std::lock_guard lock(mutex_);
     arrivals.swap(mailbox_);
   }
   if (arrivals.empty() && taken_.empty()) return false;
@@ -81,9 +85,15 @@ bool ExpertWorker::take_arrivals() {
   return true;
 }
 
+// Legs, or the end.
+bool ExpertWorker::has_arrivals() {
+  const std::lock_guard lock(mutex_);
+  return !mailbox_.empty() || is_stopping_;
+}
+
 // The job's views are of the leg, which stays in its place until it is answered.
 void ExpertWorker::submit_job(Legs::iterator leg) {
-  const LegFrame& frame = leg->frame;
+  const ArrivedLeg& frame = leg->frame;
   batcher_.submit({.layer_idx = frame.layer_idx,
                    .pick_begin = frame.pick_begin,
                    .pick_expert = frame.pick_expert,
@@ -105,7 +115,7 @@ void ExpertWorker::run_batch() {
 void ExpertWorker::finish(Legs::iterator leg, absl::StatusOr<std::vector<std::byte>> said) {
   Legs answered;
   answered.splice(answered.begin(), taken_, leg);
-  const LegFrame& frame = leg->frame;
+  const ArrivedLeg& frame = leg->frame;
   const auto num_picks = static_cast<int64_t>(frame.pick_expert.size());
   {
     const std::lock_guard lock(mutex_);

@@ -1,12 +1,11 @@
 // The engine thread of an expert server and the mailbox in front of it.
 //
-// gRPC's threads put legs into the mailbox and return. The engine thread takes all that have come,
-// checks them and runs them layer by layer through ExpertBatcher, which never waits for more; it
-// sleeps when there is nothing. Over the limit of legs a leg is refused at once with
-// RESOURCE_EXHAUSTED.
+// gRPC's threads put legs into the mailbox and return; what comes through shared memory the engine
+// thread fetches itself. It takes all that have come, checks them and runs them layer by layer
+// through ExpertBatcher, which never waits for more; it sleeps when there is nothing. Over the
+// limit of legs a leg is refused at once with RESOURCE_EXHAUSTED.
 #pragma once
 
-#include <condition_variable>
 #include <cstdint>
 #include <list>
 #include <mutex>
@@ -21,7 +20,7 @@
 #include "gateway/server_facts.h"
 #include "model/config/model_config.h"
 #include "model/weights/weights.h"
-#include "router/wire/leg_service.h"
+#include "router/leg_source.h"
 #include "services/expert_server/expert_metrics.h"
 #include "services/server/progress_watch.h"
 
@@ -40,6 +39,7 @@ class ExpertWorker final : public LegHandler {
     Executor* executor = nullptr;  // of the engine thread, nobody else's
     const Clock* clock = nullptr;
     ExpertMetrics* metrics = nullptr;
+    LegSource* source = nullptr;  // asked by the engine thread; null: legs come by submit() alone
   };
 
   // Takes the engine's scratch and starts the thread.
@@ -49,7 +49,7 @@ class ExpertWorker final : public LegHandler {
   ~ExpertWorker() override;
 
   // Thread-safe; never blocks for long.
-  void submit(LegFrame leg, Done done) override;
+  void submit(ArrivedLeg leg, Done done) override;
 
   // Queued legs, and picks answered so far by layer. Thread-safe.
   ExpertLoad load() const;
@@ -62,13 +62,14 @@ class ExpertWorker final : public LegHandler {
 
  private:
   struct Leg {
-    LegFrame frame;
+    ArrivedLeg frame;
     Done done;
   };
   using Legs = std::list<Leg>;
 
   void work();
   bool take_arrivals();
+  bool has_arrivals();
   void run_batch();
   void submit_job(Legs::iterator leg);
   void finish(Legs::iterator leg, absl::StatusOr<std::vector<std::byte>> said);
@@ -76,6 +77,10 @@ class ExpertWorker final : public LegHandler {
   const Options options_;
   const Clock* const clock_;
   ExpertMetrics* const metrics_;
+  LegSource* const source_;
+  DoorbellWord own_word_;
+  Doorbell own_bell_{&own_word_};
+  Doorbell* const bell_;  // the source's, where there is one: the engine thread sleeps on it
 
   // Of the engine thread.
   ExpertEngine engine_;
@@ -85,7 +90,6 @@ class ExpertWorker final : public LegHandler {
   ProgressWatch watch_;
 
   mutable std::mutex mutex_;
-  std::condition_variable arrived_;
   Legs mailbox_;
   int32_t num_queued_ = 0;      // in the mailbox or taken
   std::vector<int64_t> picks_;  // [L] answered since the start

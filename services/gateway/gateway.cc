@@ -97,7 +97,7 @@ absl::Status Gateway::start() {
                                               .role = kRole,
                                               .version = server_version()}));
   gateway_metrics_ = std::make_unique<GatewayMetrics>(metrics_.get(), folder_.config.num_layers);
-  leg_metrics_ = std::make_unique<LegMetrics>(metrics_.get(), "grpc");
+  leg_metrics_ = std::make_unique<LegMetrics>(metrics_.get());
   if (flags_.routes_here()) RETURN_IF_ERROR(make_router());
   make_state();
   RETURN_IF_ERROR(open_door());
@@ -119,7 +119,8 @@ absl::Status Gateway::make_router() {
                                                .wire_back = *parse_dtype(flags_.wire_back),
                                                .threads = flags_.server.num_threads(),
                                                .max_tokens = flags_.max_route_tokens,
-                                               .leg_timeout = flags_.leg_timeout()}));
+                                               .leg_timeout = flags_.leg_timeout(),
+                                               .transport = flags_.transport}));
   return absl::OkStatus();
 }
 

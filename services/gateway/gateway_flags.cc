@@ -22,6 +22,7 @@ void GatewayFlags::add_to(CLI::App* app) {
   app->add_option("--wire-back", wire_back, "Type of rows from the experts (--routing gateway)")
       ->check(row_types)
       ->capture_default_str();
+  transport.add_to_sender(app);
   app->add_option("--max-queued", max_queued,
                   "Requests that wait for an attention node; more are refused")
       ->check(CLI::Range(1, 1'000'000))

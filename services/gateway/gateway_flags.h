@@ -9,6 +9,7 @@
 #include "absl/time/time.h"
 #include "common/dtype.h"
 #include "services/server/server_flags.h"
+#include "services/server/transport_flags.h"
 
 namespace conclave {
 
@@ -21,6 +22,7 @@ struct GatewayFlags {
   int32_t max_queued = 1024;
   int32_t max_route_tokens = 4096;
   double leg_timeout_seconds = 10;
+  TransportFlags transport;
   double request_timeout_seconds = 600;
   double heartbeat_seconds = 0.5;
   bool allow_mixed = false;

@@ -13,20 +13,18 @@ absl::Status going_away() { return absl::UnavailableError("the gateway is stoppi
 
 }  // namespace
 
-MoeRouter::MoeRouter(const ModelFolder& folder, const Clock* clock, const Options& options)
-    : options_(options), config_(folder.config), transport_(clock, GrpcTransport::Options{}) {}
-
 absl::StatusOr<std::unique_ptr<MoeRouter>> MoeRouter::create(const ModelFolder& folder,
                                                              const Clock* clock, LegObserver* legs,
                                                              const Options& options) {
-  std::unique_ptr<MoeRouter> router(new MoeRouter(folder, clock, options));
+  std::unique_ptr<MoeRouter> router(new MoeRouter(folder, options));
+  ASSIGN_OR_RETURN(router->transport_, LegTransport::create(clock, options.transport));
   ASSIGN_OR_RETURN(router->threads_, ThreadPool::start(options.threads));
   ASSIGN_OR_RETURN(router->gates_, load_gates(*folder.checkpoint, folder.config));
   const ModelConfig& config = folder.config;
   Placement nobody(config.num_layers, config.moe.gate.num_experts, /*version=*/0);
   ASSIGN_OR_RETURN(router->experts_, ExpertLayer::create({.config = &config,
                                                           .gates = router->gates_.layers,
-                                                          .transport = &router->transport_,
+                                                          .transport = router->transport_.get(),
                                                           .executor = router->threads_.get(),
                                                           .clock = clock,
                                                           .observer = legs},
@@ -114,11 +112,7 @@ void MoeRouter::work() {
 }
 
 void MoeRouter::use_view(const ClusterView& view) {
-  std::vector<GrpcTransport::Server> servers;
-  for (const PlacedServer& server : view.servers) {
-    servers.push_back({server.server, server.address});
-  }
-  transport_.set_servers(servers);
+  transport_->set_servers(view);
   experts_->set_placement(placement_of(view, config_.num_layers, config_.moe.gate.num_experts));
 }
 

@@ -19,9 +19,9 @@
 #include "common/thread_pool.h"
 #include "router/cluster_view.h"
 #include "router/expert_layer.h"
-#include "router/wire/grpc_transport.h"
 #include "router/wire/moe_service.h"
 #include "services/local/model_folder.h"
+#include "services/server/leg_transport.h"
 
 namespace conclave {
 
@@ -34,6 +34,7 @@ class MoeRouter final : public MoeHandler {
     int32_t max_tokens = 4096;   // rows of one frame; more are refused
     int32_t max_waiting = 1024;  // frames; more are refused
     absl::Duration leg_timeout = absl::Seconds(10);
+    TransportFlags transport;
   };
 
   // Loads the gates and starts the thread. All outlive the router; `legs` hears of every leg on the
@@ -57,7 +58,8 @@ class MoeRouter final : public MoeHandler {
     Done done;
   };
 
-  MoeRouter(const ModelFolder& folder, const Clock* clock, const Options& options);
+  MoeRouter(const ModelFolder& folder, const Options& options)
+      : options_(options), config_(folder.config) {}
 
   absl::Status check(const MoeFrame& frame) const;
   void work();
@@ -68,7 +70,7 @@ class MoeRouter final : public MoeHandler {
   const ModelConfig& config_;
   std::unique_ptr<ThreadPool> threads_;
   GateStack gates_;
-  GrpcTransport transport_;
+  std::unique_ptr<LegTransport> transport_;
   std::unique_ptr<ExpertLayer> experts_;
   std::vector<std::unique_ptr<MoeStep>> steps_;  // as many as were ever under way together
 

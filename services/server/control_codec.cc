@@ -54,6 +54,7 @@ absl::StatusOr<PlacedServer> from_proto(const v1::PlacedServer& message,
   PlacedServer server{.server = ServerId{message.server_no()},
                       .id = message.server_id(),
                       .address = message.address(),
+                      .shm_endpoint = message.shm_endpoint(),
                       .draining = message.draining()};
   ASSIGN_OR_RETURN(server.held, from_proto(message.held(), config));
   return server;
@@ -128,6 +129,7 @@ absl::StatusOr<ServerFacts> from_proto(const v1::Hello& message, const ModelConf
                     .max_requests = message.max_requests()};
   ASSIGN_OR_RETURN(facts.role, from_proto(message.role()));
   ASSIGN_OR_RETURN(facts.held, from_proto(message.held(), config));
+  facts.shm_endpoint = message.shm_endpoint();
   return facts;
 }
 
@@ -144,6 +146,7 @@ void to_proto(const ServerFacts& facts, v1::Hello* message) {
   to_proto(facts.held, message->mutable_held());
   message->set_cache_tokens(facts.cache_tokens);
   message->set_max_requests(facts.max_requests);
+  message->set_shm_endpoint(facts.shm_endpoint);
 }
 
 NodeLoad from_proto(const v1::NodeLoad& message) {
@@ -211,6 +214,7 @@ void to_proto(const ClusterView& view, v1::PlacementUpdate* message) {
     placed->set_server_no(static_cast<int32_t>(server.server));
     placed->set_server_id(server.id);
     placed->set_address(server.address);
+    placed->set_shm_endpoint(server.shm_endpoint);
     to_proto(server.held, placed->mutable_held());
     placed->set_draining(server.draining);
   }

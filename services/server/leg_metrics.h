@@ -2,7 +2,9 @@
 #pragma once
 
 #include <map>
+#include <memory>
 #include <string>
+#include <string_view>
 
 #include "router/expert_layer.h"
 #include "services/server/metrics.h"
@@ -12,23 +14,21 @@ namespace conclave {
 // on_leg() is called by one thread.
 class LegMetrics final : public LegObserver {
  public:
-  // `metrics` outlives this. `transport` is a label: "grpc".
-  LegMetrics(Metrics* metrics, const std::string& transport);
+  // `metrics` outlives this.
+  explicit LegMetrics(Metrics* metrics);
+
+  ~LegMetrics() override;
 
   void on_leg(const LegReport& report) override;
 
  private:
-  prometheus::Counter& picks_of(ServerId server);
-  prometheus::Counter& failures_of(absl::StatusCode code);
+  // The series of one transport: "grpc", "shm", or "none" for legs that were never sent.
+  class Series;
+
+  Series& series_of(std::string_view transport);
 
   Metrics* const metrics_;
-  const prometheus::Labels labels_;
-  prometheus::Histogram& seconds_;
-  prometheus::Counter& rows_;
-  prometheus::Counter& bytes_out_;
-  prometheus::Counter& bytes_back_;
-  std::map<ServerId, prometheus::Counter*> picks_;
-  std::map<absl::StatusCode, prometheus::Counter*> failures_;
+  std::map<std::string, std::unique_ptr<Series>, std::less<>> series_;
 };
 
 }  // namespace conclave

@@ -14,6 +14,7 @@ from tidy_rules.tree import Source, parse_floors  # noqa: E402
 
 # Targets that are not called as their folders.
 FOLDERS = {
+    "router_shm": "router/shm",
     "router_wire": "router/wire",
     "server": "services/server",
     "launch": "services/launch",

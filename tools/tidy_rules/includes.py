@@ -6,7 +6,7 @@ from tidy_rules.tree import BESIDE
 PROCESSES = ("gateway", "attention_node", "expert_server", "conclave")
 
 # Logic takes these from the Clock, Executor and Transport that it is given.
-MAY_MEET_THE_WORLD = ("common", "services")
+MAY_MEET_THE_WORLD = ("common", "services", "router_shm")
 WORLD = {
     "thread": "threads come from an Executor",
     "future": "threads come from an Executor",
@@ -31,8 +31,11 @@ def check(tree):
 
 
 def floor_of(path):
-    """The name in cmake/floors.cmake: a folder, but router/wire/ has a floor of its own."""
-    return "router_wire" if path.startswith("router/wire/") else path.split("/", 1)[0]
+    """The name in cmake/floors.cmake: a folder, but transports have floors of their own."""
+    for folder in ("router/shm", "router/wire"):
+        if path.startswith(folder + "/"):
+            return folder.replace("/", "_")
+    return path.split("/", 1)[0]
 
 
 def messages(tree, source, bracket, included):
@@ -52,7 +55,7 @@ def messages(tree, source, bracket, included):
             yield f"{here}/ may not use {there}/ (cmake/floors.cmake)"
     if included.startswith("grpcpp/") and "proto" not in tree.floors[floor]:
         yield f"<{included}> in logic: gRPC is for those who may use proto/"
-    if included in WORLD and source.folder not in MAY_MEET_THE_WORLD:
+    if included in WORLD and floor not in MAY_MEET_THE_WORLD:
         yield f"<{included}> in logic: {WORLD[included]}"
     here, there = process_of(source.path), process_of(included)
     if here and there and here != there:

@@ -15,7 +15,7 @@ using testing::HasSubstr;
 
 class GrpcTransportFaultsTest : public TransportFixture {};
 
-grpc::ByteBuffer answer(uint64_t sequence, const LegFrame& leg) {
+grpc::ByteBuffer answer(uint64_t sequence, const ArrivedLeg& leg) {
   return encode_leg_reply(sequence,
                           {.said = {.dtype = leg.reply_type,
                                     .num_rows = static_cast<int32_t>(leg.pick_expert.size()),
@@ -47,7 +47,7 @@ TEST_F(GrpcTransportFaultsTest, AnAnswerThatCannotBeReadIsDataLossForItsStream) 
 }
 
 TEST_F(GrpcTransportFaultsTest, AnswersToNobodyAreDropped) {
-  LegFrame leg = random_leg(&rng_);
+  ArrivedLeg leg = random_leg(&rng_);
   RawService service([&](uint64_t sequence, const FrameDoor::Reply& reply) {
     reply(answer(sequence + 1000, leg));
     return absl::OkStatus();

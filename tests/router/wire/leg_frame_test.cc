@@ -19,7 +19,7 @@ namespace {
 
 using testing::HasSubstr;
 
-void expect_same(const LegFrame& a, const LegFrame& b) {
+void expect_same(const ArrivedLeg& a, const ArrivedLeg& b) {
   EXPECT_EQ(a.layer_idx, b.layer_idx);
   EXPECT_EQ(a.placement_version, b.placement_version);
   EXPECT_EQ(a.pick_begin, b.pick_begin);
@@ -28,7 +28,7 @@ void expect_same(const LegFrame& a, const LegFrame& b) {
   EXPECT_EQ(a.hidden, b.hidden);
 }
 
-std::string encoded(uint64_t sequence, const LegFrame& leg) {
+std::string encoded(uint64_t sequence, const ArrivedLeg& leg) {
   const auto frame = encode_leg(sequence, leg.view(ServerId{0}));
   EXPECT_TRUE(frame.ok()) << frame.status();
   return to_bytes(*frame);
@@ -69,7 +69,7 @@ absl::Status unreadable(const std::string& bytes) { return decode_leg(to_frame(b
 TEST(LegFrameTest, WhatWasEncodedIsDecoded) {
   std::mt19937 rng(1);
   for (int i = 0; i < 300; ++i) {
-    const LegFrame leg = random_leg(&rng);
+    const ArrivedLeg leg = random_leg(&rng);
     const uint64_t sequence = (uint64_t{rng()} << 32) | rng();
     const auto read = decode_leg(to_frame(encoded(sequence, leg)));
     ASSERT_TRUE(read.ok()) << read.status();
@@ -81,7 +81,7 @@ TEST(LegFrameTest, WhatWasEncodedIsDecoded) {
 
 TEST(LegFrameTest, AFrameOfSeveralSlicesIsTheSame) {
   std::mt19937 rng(2);
-  const LegFrame leg = random_leg(&rng);
+  const ArrivedLeg leg = random_leg(&rng);
   const std::string bytes = encoded(1, leg);
   std::vector<grpc::Slice> slices;
   for (size_t at = 0; at < bytes.size(); at += 3) slices.emplace_back(bytes.substr(at, 3));
@@ -92,7 +92,7 @@ TEST(LegFrameTest, AFrameOfSeveralSlicesIsTheSame) {
 
 TEST(LegFrameTest, ProtobufReadsOurs) {
   std::mt19937 rng(3);
-  const LegFrame leg = random_leg(&rng);
+  const ArrivedLeg leg = random_leg(&rng);
   v1::ForwardRequest request;
   ASSERT_TRUE(request.ParseFromString(encoded(9, leg)));
   EXPECT_EQ(request.sequence(), 9u);
@@ -217,7 +217,7 @@ TEST(LegFrameTest, AnAnswerMustFitIntoAFrame) {
 }
 
 TEST(LegFrameTest, ALegWithoutRowsTravels) {
-  LegFrame leg;
+  ArrivedLeg leg;
   leg.pick_begin = {0};
   leg.hidden = {.dtype = DType::kBF16, .num_rows = 0, .num_cols = 8};
   const auto read = decode_leg(to_frame(encoded(1, leg)));

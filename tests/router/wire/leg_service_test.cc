@@ -14,7 +14,7 @@
 #include <thread>
 
 #include "tests/router/wire/raw_stream.h"
-#include "tests/router/wire/speaking_handler.h"
+#include "tests/router/speaking_handler.h"
 #include "tests/router/wire/wire_server.h"
 
 namespace conclave {
@@ -145,7 +145,7 @@ TEST_F(LegServiceTest, LegsInFlightAreLimited) {
 
 TEST_F(LegServiceTest, AClientThatDoesNotReadIsNotReadFrom) {
   RawClient client(server_->address(), /*max_unread=*/1);
-  LegFrame leg;
+  ArrivedLeg leg;
   leg.pick_begin = {0, 1};
   leg.pick_expert = {0};
   leg.reply_type = DType::kF32;

@@ -10,7 +10,7 @@
 
 #include "router/wire/grpc_transport.h"
 #include "tests/router/wire/frames.h"
-#include "tests/router/wire/speaking_handler.h"
+#include "tests/router/speaking_handler.h"
 #include "tests/router/wire/wire_server.h"
 
 namespace conclave {
@@ -19,7 +19,7 @@ inline constexpr ServerId kServer{3};
 
 // A leg with what it is made of.
 struct Sent {
-  LegFrame leg;
+  ArrivedLeg leg;
   LegReply reply;
 };
 

@@ -52,7 +52,7 @@ class Gate final : public Executor {
   int num_waiting_ = 0;
 };
 
-LegFrame frame_of(const JobMemory& memory) {
+ArrivedLeg frame_of(const JobMemory& memory) {
   return {.layer_idx = memory.layer_idx,
           .pick_begin = memory.pick_begin,
           .pick_expert = memory.pick_expert,
@@ -180,7 +180,7 @@ TEST_F(ExpertWorkerTest, AWrongLegIsAnsweredAmongRightOnes) {
   std::atomic<int> num_ok = 0;
   absl::Status wrong;
   for (uint32_t i = 0; i < 3; ++i) {
-    LegFrame frame = frame_of(job_no(i));
+    ArrivedLeg frame = frame_of(job_no(i));
     if (i == 1) frame.pick_expert.front() = kNumExperts;
     worker_->submit(std::move(frame), [&, i](const absl::StatusOr<std::vector<std::byte>>& said) {
       num_ok += said.ok() ? 1 : 0;

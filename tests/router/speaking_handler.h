@@ -1,4 +1,4 @@
-// An expert server behind a LegService whose expert e says every row times (e + 1); it answers at
+// A LegHandler whose expert e says every row times (e + 1); it answers at
 // once, or keeps legs until the test lets them go.
 #pragma once
 
@@ -10,12 +10,12 @@
 
 #include "common/rows.h"
 #include "kernels/row_codec.h"
-#include "router/wire/leg_service.h"
+#include "router/arrived_leg.h"
 
 namespace conclave {
 
 // What it says to a leg.
-inline std::vector<std::byte> say(const LegFrame& leg) {
+inline std::vector<std::byte> say(const ArrivedLeg& leg) {
   const auto num_cols = static_cast<size_t>(leg.hidden.num_cols);
   const size_t heard_bytes = num_cols * static_cast<size_t>(dtype_bytes(leg.hidden.dtype));
   const size_t said_bytes = num_cols * static_cast<size_t>(dtype_bytes(leg.reply_type));
@@ -38,7 +38,7 @@ inline std::vector<std::byte> say(const LegFrame& leg) {
 class SpeakingHandler final : public LegHandler {
  public:
   struct Kept {
-    LegFrame leg;
+    ArrivedLeg leg;
     Done done;
 
     void answer() const { done(say(leg)); }
@@ -49,7 +49,7 @@ class SpeakingHandler final : public LegHandler {
     for (const Kept& kept : kept_) kept.done(absl::CancelledError("the test is over"));
   }
 
-  void submit(LegFrame leg, Done done) override {
+  void submit(ArrivedLeg leg, Done done) override {
     {
       const std::lock_guard lock(mutex_);
       ++num_heard_;
