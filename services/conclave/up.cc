@@ -31,6 +31,7 @@ struct UpFlags {
   int32_t expert_servers = 2;
   int32_t port = 0;
   std::string routing = "local";
+  std::string transport = "auto";
   std::string state;
   std::string log_dir;
   std::string wire = "bf16";
@@ -60,6 +61,7 @@ LocalCluster::Options cluster_options(const UpFlags& flags, const std::string& d
                                 .expert_servers = flags.expert_servers,
                                 .port = flags.port,
                                 .routing = flags.routing,
+                                .transport = flags.transport,
                                 .log_dir = flags.log_dir,
                                 .gateway_flags = common,
                                 .node_flags = common,
@@ -193,6 +195,9 @@ Command add_up(CLI::App* parent) {
       ->capture_default_str();
   app->add_option("--port", flags->port, "Of the gateway on 127.0.0.1; 0: any that is free")
       ->check(CLI::Range(0, 65535))
+      ->capture_default_str();
+  app->add_option("--transport", flags->transport, "How legs travel: auto, grpc or shm")
+      ->check(CLI::IsMember({"auto", "grpc", "shm"}))
       ->capture_default_str();
   app->add_option("--routing", flags->routing, "Where rows are routed to experts: local or gateway")
       ->check(CLI::IsMember({"local", "gateway"}))

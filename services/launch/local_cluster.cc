@@ -79,15 +79,18 @@ std::vector<std::string> LocalCluster::args_of(ClusterRole role, int32_t idx) co
   std::vector<std::string> args = {absl::StrCat("--model=", options_.model)};
   const std::string name = absl::StrCat("--server-id=", std::string(role_name(role)), "-", idx);
   const std::string control = absl::StrCat("--control=", address_);
+  const std::string transport = absl::StrCat("--transport=", options_.transport);
   const std::vector<std::string>* more = nullptr;
   switch (role) {
     case ClusterRole::kGateway:
       args.push_back(absl::StrCat("--listen=127.0.0.1:", options_.port));
       args.push_back(absl::StrCat("--routing=", options_.routing));
+      args.push_back(transport);
       more = &options_.gateway_flags;
       break;
     case ClusterRole::kAttentionNode:
-      args.insert(args.end(), {name, control, absl::StrCat("--routing=", options_.routing)});
+      args.insert(args.end(),
+                  {name, control, absl::StrCat("--routing=", options_.routing), transport});
       more = &options_.node_flags;
       break;
     case ClusterRole::kExpertServer:

@@ -1,12 +1,14 @@
 // Contract C1 through clusters of real processes: the ids and logprobs of 32 mixed requests are
 // those of the engine in one process, bit for bit, with two attention nodes, with 1, 2, 3 and 5
-// expert servers, with both routing places, alone and together.
+// expert servers, with both routing places, over gRPC and through shared memory, alone and
+// together.
 
 #include <gtest/gtest.h>
 
 #include <memory>
 #include <tuple>
 
+#include "absl/strings/str_cat.h"
 #include "services/local/local_model.h"
 #include "tests/cluster/test_cluster.h"
 #include "tests/support/golden.h"
@@ -15,7 +17,8 @@
 namespace conclave {
 namespace {
 
-using Case = std::tuple<int32_t, const char*>;  // expert servers, routing
+// Expert servers, routing, transport.
+using Case = std::tuple<int32_t, const char*, const char*>;
 
 class ClusterDeterminismTest : public testing::TestWithParam<Case> {
  protected:
@@ -41,10 +44,24 @@ class ClusterDeterminismTest : public testing::TestWithParam<Case> {
 std::vector<Request>* ClusterDeterminismTest::requests_ = nullptr;
 std::vector<Answer>* ClusterDeterminismTest::expected_ = nullptr;
 
+// By this way alone, as whoever routes has counted them.
+void expect_legs_went(const LocalCluster& cluster, const std::string& routing,
+                      const std::string& transport) {
+  const ClusterRole router =
+      routing == "local" ? ClusterRole::kAttentionNode : ClusterRole::kGateway;
+  const auto metrics = scrape(cluster.find(router, 0)->ready()->metrics);
+  for (const char* const way : {"grpc", "shm"}) {
+    const double rows =
+        metrics.at(absl::StrCat("conclave_leg_rows_total{transport=\"", way, "\"}"));
+    EXPECT_EQ(rows > 0, way == transport) << way << ": " << rows;
+  }
+}
+
 TEST_P(ClusterDeterminismTest, SameBitsAsOneProcess) {
-  const auto [servers, routing] = GetParam();
+  const auto [servers, routing, transport] = GetParam();
   LocalCluster::Options options = cluster_of(golden_dir("bard"), /*nodes=*/2, servers);
   options.routing = routing;
+  options.transport = transport;
   options.node_flags.push_back("--prefill-chunk=64");
   const auto cluster = start_cluster(std::move(options));
   for (const Company company : {Company::kTogether, Company::kAlone}) {
@@ -56,6 +73,7 @@ TEST_P(ClusterDeterminismTest, SameBitsAsOneProcess) {
       EXPECT_FALSE(difference.has_value()) << "request " << i << ": " << *difference;
     }
   }
+  expect_legs_went(*cluster, routing, transport);
   // Both nodes and all servers had their part, or the test shows nothing.
   const v1::GetStatusResponse status = status_of(cluster->address());
   EXPECT_TRUE(status.exact());
@@ -75,10 +93,11 @@ TEST_P(ClusterDeterminismTest, SameBitsAsOneProcess) {
 
 INSTANTIATE_TEST_SUITE_P(Clusters, ClusterDeterminismTest,
                          testing::Combine(testing::Values(1, 2, 3, 5),
-                                          testing::Values("local", "gateway")),
+                                          testing::Values("local", "gateway"),
+                                          testing::Values("grpc", "shm")),
                          [](const testing::TestParamInfo<Case>& info) {
                            return "servers" + std::to_string(std::get<0>(info.param)) + "_" +
-                                  std::get<1>(info.param);
+                                  std::get<1>(info.param) + "_" + std::get<2>(info.param);
                          });
 
 }  // namespace

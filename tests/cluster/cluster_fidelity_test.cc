@@ -1,5 +1,5 @@
 // Contract C2 through clusters of real processes with f32 wire and cache, on every golden
-// checkpoint, with both routing places and two attention nodes:
+// checkpoint, with both routing places, both transports and two attention nodes:
 //   - every greedy id is the reference's;
 //   - ln-probabilities are those of the reference's logits, within 1e-4 of the row's largest
 //     absolute logit on either side of the normalisation, whether the ids are prompt or generated.
@@ -42,17 +42,19 @@ Reference reference_of(const float* row, int32_t vocab, int32_t next_id) {
   return reference;
 }
 
-using Case = std::tuple<const char*, int32_t, const char*>;  // golden, expert servers, routing
+// Golden, expert servers, routing, transport.
+using Case = std::tuple<const char*, int32_t, const char*, const char*>;
 
 class ClusterFidelityTest : public testing::TestWithParam<Case> {
  protected:
   void SetUp() override {
-    const auto [golden, servers, routing] = GetParam();
+    const auto [golden, servers, routing, transport] = GetParam();
     auto folder = read_model_folder(golden_dir(golden));
     ASSERT_TRUE(folder.ok()) << folder.status();
     folder_ = std::make_unique<ModelFolder>(*std::move(folder));
     LocalCluster::Options options = cluster_of(folder_->dir, /*nodes=*/2, servers);
     options.routing = routing;
+    options.transport = transport;
     for (auto* const flags : {&options.gateway_flags, &options.node_flags}) {
       flags->insert(flags->end(), {"--wire-out=f32", "--wire-back=f32"});
     }
@@ -107,16 +109,20 @@ TEST_P(ClusterFidelityTest, LogprobsAreTheReferences) {
   }
 }
 
-INSTANTIATE_TEST_SUITE_P(
-    Goldens, ClusterFidelityTest,
-    testing::Values(Case{"deepseek_v2_lite", 2, "local"}, Case{"deepseek_v2", 3, "gateway"},
-                    Case{"deepseek_v3", 1, "local"}, Case{"deepseek_v3", 5, "gateway"},
-                    Case{"deepseek_v3_fp8", 2, "local"}, Case{"moonlight", 3, "local"},
-                    Case{"moonlight", 1, "gateway"}, Case{"bard", 5, "local"}),
-    [](const testing::TestParamInfo<Case>& info) {
-      return std::string(std::get<0>(info.param)) + "_servers" +
-             std::to_string(std::get<1>(info.param)) + "_" + std::get<2>(info.param);
-    });
+INSTANTIATE_TEST_SUITE_P(Goldens, ClusterFidelityTest,
+                         testing::Values(Case{"deepseek_v2_lite", 2, "local", "grpc"},
+                                         Case{"deepseek_v2", 3, "gateway", "shm"},
+                                         Case{"deepseek_v3", 1, "local", "shm"},
+                                         Case{"deepseek_v3", 5, "gateway", "grpc"},
+                                         Case{"deepseek_v3_fp8", 2, "local", "grpc"},
+                                         Case{"moonlight", 3, "local", "shm"},
+                                         Case{"moonlight", 1, "gateway", "grpc"},
+                                         Case{"bard", 5, "local", "shm"}),
+                         [](const testing::TestParamInfo<Case>& info) {
+                           return std::string(std::get<0>(info.param)) + "_servers" +
+                                  std::to_string(std::get<1>(info.param)) + "_" +
+                                  std::get<2>(info.param) + "_" + std::get<3>(info.param);
+                         });
 
 }  // namespace
 }  // namespace conclave
