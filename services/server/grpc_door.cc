@@ -13,6 +13,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "common/status_macros.h"
+#include "router/wire/grpc_handoff.h"
 #include "router/wire/wire_limits.h"
 #include "services/server/address.h"
 #include "services/server/log.h"
@@ -103,6 +104,7 @@ void GrpcDoor::shutdown(absl::Duration grace) {
   const absl::Duration bounded = std::min(grace, absl::Hours(1));
   server_->Shutdown(std::chrono::system_clock::now() + absl::ToChronoMilliseconds(bounded));
   server_->Wait();
+  take_all_from_grpc();
 }
 
 }  // namespace conclave
