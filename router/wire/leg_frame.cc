@@ -41,11 +41,11 @@ absl::StatusOr<ArrivedLeg> read_leg(const v1::ForwardRequest& head, const OpenFr
   }
   RETURN_IF_ERROR(check_answer_fits(head.pick_expert_size(), hidden.num_cols, reply_type));
   return ArrivedLeg{.layer_idx = head.layer_idx(),
-                  .placement_version = head.placement_version(),
-                  .pick_begin = {head.pick_begin().begin(), head.pick_begin().end()},
-                  .pick_expert = {head.pick_expert().begin(), head.pick_expert().end()},
-                  .reply_type = reply_type,
-                  .hidden = std::move(hidden)};
+                    .placement_version = head.placement_version(),
+                    .pick_begin = {head.pick_begin().begin(), head.pick_begin().end()},
+                    .pick_expert = {head.pick_expert().begin(), head.pick_expert().end()},
+                    .reply_type = reply_type,
+                    .hidden = std::move(hidden)};
 }
 
 absl::StatusOr<LegReplyFrame> read_reply(const v1::ForwardResponse& head, const OpenFrame& open) {
