@@ -1,5 +1,5 @@
 // Linear layers as they are served: weights of more bytes than the caches hold, read once a
-// product. Few rows run against of_read_limit, many against of_flop_limit.
+// product. Few rows run against the read limit, many against the FMA limit.
 //
 //   matmul/<dtype>/<T>/<threads>          w [2048, 7168], DeepSeek-V3's expert
 //   matmul_cached/<dtype>/<T>/<threads>   w [256, 1024], from the cache
@@ -7,15 +7,13 @@
 //   cache
 
 #include <algorithm>
-#include <map>
 #include <random>
 #include <string>
 #include <vector>
 
-#include "bench/kernels/machine_limits.h"
+#include "bench/kernels/kernel_bench.h"
 #include "benchmark/benchmark.h"
 #include "common/thread_pool.h"
-#include "kernels/instruction_class.h"
 #include "kernels/matmul.h"
 
 namespace conclave {
@@ -59,13 +57,6 @@ class WeightRing {
   int64_t idx_ = 0;
 };
 
-const MachineLimits& limits_of(ThreadPool* pool) {
-  static std::map<int32_t, MachineLimits> known;
-  const int32_t threads = pool->num_threads();
-  if (!known.contains(threads)) known[threads] = measure_limits(pool);
-  return known[threads];
-}
-
 using Product = void (*)(const MatmulArgs&, Executor*);
 
 struct Case {
@@ -79,7 +70,7 @@ struct Case {
 
 void run_case(benchmark::State& state, const Case& c) {
   ThreadPool pool(c.num_threads);
-  const MachineLimits limits = limits_of(&pool);
+  const ComputeLimits& limits = limits_of(&pool);
   WeightRing ring(c.shape, c.dtype);
   Matrix<float> x(c.num_tokens, c.transposed ? c.shape.num_rows : c.shape.num_cols);
   Matrix<float> out(c.num_tokens, c.transposed ? c.shape.num_cols : c.shape.num_rows);
@@ -92,18 +83,16 @@ void run_case(benchmark::State& state, const Case& c) {
     benchmark::DoNotOptimize(out.row(0));
   }
   const double num_weights = static_cast<double>(c.shape.num_rows) * c.shape.num_cols;
-  report({.bytes = num_weights * dtype_bytes(c.dtype), .flops = 2 * num_weights * c.num_tokens},
-         limits, &state);
+  report_work(
+      {.bytes = num_weights * dtype_bytes(c.dtype), .flops = 2 * num_weights * c.num_tokens},
+      limits, &state);
 }
 
 void add(const std::string& name, const Case& c) {
   const std::string full = name + "/" + std::string(dtype_name(c.dtype)) +
                            "/T:" + std::to_string(c.num_tokens) +
                            "/threads:" + std::to_string(c.num_threads);
-  auto* const bench = benchmark::RegisterBenchmark(
-      full.c_str(), [c](benchmark::State& state) { run_case(state, c); });
-  bench->Unit(benchmark::kMicrosecond);
-  if (c.num_threads > 1) bench->UseRealTime();
+  add_kernel_case(full, c.num_threads, [c](benchmark::State& state) { run_case(state, c); });
 }
 
 void register_all() {
@@ -127,10 +116,6 @@ void register_all() {
 }  // namespace conclave
 
 int main(int argc, char** argv) {
-  benchmark::Initialize(&argc, argv);
-  benchmark::AddCustomContext(
-      "instructions", std::string(conclave::instruction_class_name(conclave::instruction_class())));
   conclave::register_all();
-  benchmark::RunSpecifiedBenchmarks();
-  return 0;
+  return conclave::run_kernel_bench("matmul", argc, argv);
 }

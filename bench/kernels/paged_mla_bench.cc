@@ -1,5 +1,5 @@
 // Absorbed attention over a long cache, DeepSeek's row of 512 + 64 numbers. Few heads run against
-// of_read_limit (the cache is read once a token), many against of_flop_limit.
+// the read limit (the cache is read once a token), many against the FMA limit.
 //
 //   paged_mla/<dtype>/keys:<last + 1>/heads:<H>/T:<tokens>/threads:<n>
 
@@ -8,10 +8,9 @@
 #include <string>
 #include <vector>
 
-#include "bench/kernels/machine_limits.h"
+#include "bench/kernels/kernel_bench.h"
 #include "benchmark/benchmark.h"
 #include "common/thread_pool.h"
-#include "kernels/instruction_class.h"
 #include "kernels/paged_mla.h"
 
 namespace conclave {
@@ -31,7 +30,7 @@ struct Case {
 
 void run_case(benchmark::State& state, const Case& c) {
   ThreadPool pool(c.num_threads);
-  const MachineLimits limits = measure_limits(&pool);
+  const ComputeLimits& limits = limits_of(&pool);
   const int32_t pages_each = (c.num_keys + kPageTokens - 1) / kPageTokens;
   const size_t num_numbers =
       static_cast<size_t>(c.num_tokens) * static_cast<size_t>(pages_each * kPageTokens * kRowCols);
@@ -61,9 +60,9 @@ void run_case(benchmark::State& state, const Case& c) {
     benchmark::DoNotOptimize(out.row(0));
   }
   const double keys = static_cast<double>(c.num_keys) * c.num_tokens;
-  report({.bytes = keys * kRowCols * dtype_bytes(c.dtype),
-          .flops = 2 * keys * c.num_heads * (kRowCols + kLatentCols)},
-         limits, &state);
+  report_work({.bytes = keys * kRowCols * dtype_bytes(c.dtype),
+               .flops = 2 * keys * c.num_heads * (kRowCols + kLatentCols)},
+              limits, &state);
 }
 
 void add(const Case& c) {
@@ -71,10 +70,7 @@ void add(const Case& c) {
       "paged_mla/" + std::string(dtype_name(c.dtype)) + "/keys:" + std::to_string(c.num_keys) +
       "/heads:" + std::to_string(c.num_heads) + "/T:" + std::to_string(c.num_tokens) +
       "/threads:" + std::to_string(c.num_threads);
-  auto* const bench = benchmark::RegisterBenchmark(
-      name.c_str(), [c](benchmark::State& state) { run_case(state, c); });
-  bench->Unit(benchmark::kMicrosecond);
-  if (c.num_threads > 1) bench->UseRealTime();
+  add_kernel_case(name, c.num_threads, [c](benchmark::State& state) { run_case(state, c); });
 }
 
 void register_all() {
@@ -93,10 +89,6 @@ void register_all() {
 }  // namespace conclave
 
 int main(int argc, char** argv) {
-  benchmark::Initialize(&argc, argv);
-  benchmark::AddCustomContext(
-      "instructions", std::string(conclave::instruction_class_name(conclave::instruction_class())));
   conclave::register_all();
-  benchmark::RunSpecifiedBenchmarks();
-  return 0;
+  return conclave::run_kernel_bench("paged_mla", argc, argv);
 }

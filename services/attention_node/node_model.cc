@@ -29,8 +29,7 @@ absl::StatusOr<std::unique_ptr<NodeModel>> NodeModel::load(const ModelFolder& fo
                                                            const Clock* clock, LegObserver* legs,
                                                            const Progress& progress) {
   RETURN_IF_ERROR(check_memory(folder, flags));
-  ASSIGN_OR_RETURN(std::unique_ptr<ThreadPool> threads,
-                   ThreadPool::start(flags.server.num_threads()));
+  ASSIGN_OR_RETURN(std::unique_ptr<ThreadPool> threads, ThreadPool::start(flags.server.pool()));
   std::unique_ptr<NodeModel> model(new NodeModel(folder, std::move(threads)));
   ASSIGN_OR_RETURN(model->trunk_, load_trunk(*folder.checkpoint, folder.config,
                                              [&](uint64_t done, uint64_t total) {

@@ -87,6 +87,8 @@ void RuntimeFlags::add_to(CLI::App* app) {
   app->add_option("--threads", threads, "Threads of the engine; 0: all usable cores")
       ->check(CLI::Range(0, kMaxThreads))
       ->capture_default_str();
+  app->add_flag("--pin-threads", pin_threads,
+                "One core for each thread, from the first that this process may use");
   app->add_option("--cache-tokens", cache_tokens,
                   "Tokens that the cache holds; 0: what the request needs")
       ->check(CLI::Range(0, INT32_MAX - 64))
@@ -114,6 +116,7 @@ absl::StatusOr<LocalModel::Options> RuntimeFlags::resolve(const ModelConfig& con
       // No step is longer than the request, and memory is taken for the longest step.
       .prefill_chunk = std::min(prefill_chunk, std::max(request_tokens, 1)),
       .threads = threads == 0 ? num_usable_cores() : threads,
+      .pin_threads = pin_threads,
       .max_running = 1,
       .cache_tokens = cache_tokens == 0 ? request_tokens : cache_tokens,
       .overcommit = overcommit,
@@ -121,8 +124,9 @@ absl::StatusOr<LocalModel::Options> RuntimeFlags::resolve(const ModelConfig& con
 }
 
 absl::Status RuntimeFlags::check_not_given(const CLI::App& app, const std::string& instead) {
-  for (const char* const flag : {"--wire", "--cache-dtype", "--expert-shards", "--prefill-chunk",
-                                 "--threads", "--cache-tokens", "--instructions", "--overcommit"}) {
+  for (const char* const flag :
+       {"--wire", "--cache-dtype", "--expert-shards", "--prefill-chunk", "--threads",
+        "--pin-threads", "--cache-tokens", "--instructions", "--overcommit"}) {
     if (app.count(flag) == 0) continue;
     return absl::InvalidArgumentError(
         absl::StrCat(flag, " is for an engine in this process, not for ", instead));

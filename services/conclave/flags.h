@@ -22,14 +22,15 @@ CLI::Validator not_empty();
 // --model, or DIR where it stands alone.
 void add_model_option(CLI::App* app, const std::string& name, std::string* dir);
 
-// --wire, --cache-dtype, --expert-shards, --prefill-chunk, --threads, --cache-tokens,
-// --instructions, --overcommit.
+// --wire, --cache-dtype, --expert-shards, --prefill-chunk, --threads, --pin-threads,
+// --cache-tokens, --instructions, --overcommit.
 struct RuntimeFlags {
   std::string wire = "bf16";
   std::string cache_dtype = "bf16";
   int32_t expert_shards = 1;
   int32_t prefill_chunk = 512;
-  int32_t threads = 0;       // 0: the cores this process may use
+  int32_t threads = 0;  // 0: the cores this process may use
+  bool pin_threads = false;
   int32_t cache_tokens = 0;  // 0: as many as the request needs
   std::string instructions = "auto";
   bool overcommit = false;

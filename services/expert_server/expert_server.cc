@@ -65,7 +65,7 @@ absl::Status ExpertServer::load(StopSignal* stop, ReadyLine* ready) {
     exit_if_stopped(stop);
     ready->progress(part, done, total);
   };
-  ASSIGN_OR_RETURN(threads_, ThreadPool::start(flags_.server.num_threads()));
+  ASSIGN_OR_RETURN(threads_, ThreadPool::start(flags_.server.pool()));
   ASSIGN_OR_RETURN(holding_, load_holding(flags_, progress));
   counts_.set_weights(holding_->weights.num_bytes, holding_->held.size());
   offer_shared_memory();

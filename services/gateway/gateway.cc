@@ -117,7 +117,7 @@ absl::Status Gateway::make_router() {
   ASSIGN_OR_RETURN(router_, MoeRouter::create(folder_, &clock_, leg_metrics_.get(),
                                               {.wire_out = *parse_dtype(flags_.wire_out),
                                                .wire_back = *parse_dtype(flags_.wire_back),
-                                               .threads = flags_.server.num_threads(),
+                                               .pool = flags_.server.pool(),
                                                .max_tokens = flags_.max_route_tokens,
                                                .leg_timeout = flags_.leg_timeout(),
                                                .transport = flags_.transport}));

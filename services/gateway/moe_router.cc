@@ -18,7 +18,7 @@ absl::StatusOr<std::unique_ptr<MoeRouter>> MoeRouter::create(const ModelFolder& 
                                                              const Options& options) {
   std::unique_ptr<MoeRouter> router(new MoeRouter(folder, options));
   ASSIGN_OR_RETURN(router->transport_, LegTransport::create(clock, options.transport));
-  ASSIGN_OR_RETURN(router->threads_, ThreadPool::start(options.threads));
+  ASSIGN_OR_RETURN(router->threads_, ThreadPool::start(options.pool));
   ASSIGN_OR_RETURN(router->gates_, load_gates(*folder.checkpoint, folder.config));
   const ModelConfig& config = folder.config;
   Placement nobody(config.num_layers, config.moe.gate.num_experts, /*version=*/0);

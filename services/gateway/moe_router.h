@@ -30,7 +30,7 @@ class MoeRouter final : public MoeHandler {
   struct Options {
     DType wire_out = DType::kBF16;
     DType wire_back = DType::kBF16;
-    int32_t threads = 1;         // of the gates
+    ThreadPool::Options pool;    // of the gates
     int32_t max_tokens = 4096;   // rows of one frame; more are refused
     int32_t max_waiting = 1024;  // frames; more are refused
     absl::Duration leg_timeout = absl::Seconds(10);

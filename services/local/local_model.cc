@@ -60,7 +60,8 @@ absl::StatusOr<std::unique_ptr<LocalModel>> LocalModel::load(const ModelFolder& 
                                                              const Options& options,
                                                              const Listener& listener) {
   RETURN_IF_ERROR(check_instruction_class());
-  ASSIGN_OR_RETURN(std::unique_ptr<ThreadPool> threads, ThreadPool::start(options.threads));
+  ASSIGN_OR_RETURN(std::unique_ptr<ThreadPool> threads,
+                   ThreadPool::start({.num_threads = options.threads, .pin = options.pin_threads}));
   RETURN_IF_ERROR(check_memory(folder, options, listener));
   std::unique_ptr<LocalModel> model(new LocalModel(folder, options, std::move(threads)));
   ASSIGN_OR_RETURN(model->trunk_, load_trunk(*folder.checkpoint, folder.config,

@@ -28,6 +28,7 @@ class LocalModel {
     int32_t expert_shards = 1;
     int32_t prefill_chunk = 512;
     int32_t threads = 1;
+    bool pin_threads = false;
     int32_t max_running = 64;
     int32_t cache_tokens = 4096;  // rounded up to pages
     bool overcommit = false;      // load although it exceeds the available memory

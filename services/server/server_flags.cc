@@ -4,7 +4,6 @@
 
 #include "absl/strings/str_cat.h"
 #include "common/status_macros.h"
-#include "common/thread_pool.h"
 #include "kernels/instruction_class.h"
 #include "services/server/address.h"
 #include "services/server/log.h"
@@ -62,6 +61,8 @@ void add_process_flags(CLI::App* app, ServerFlags* flags) {
   app->add_option("--threads", flags->threads, "Threads that compute; 0: all usable cores")
       ->check(CLI::Range(0, kMaxThreads))
       ->capture_default_str();
+  app->add_flag("--pin-threads", flags->pin_threads,
+                "One core for each thread that computes, from the first that this process may use");
   app->add_option("--instructions", flags->instructions,
                   "Kernels to use: avx2 gives the bits of an AVX2 machine anywhere")
       ->check(CLI::IsMember({"auto", "avx2", "avx512"}))

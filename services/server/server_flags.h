@@ -9,6 +9,7 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
+#include "common/thread_pool.h"
 
 namespace conclave {
 
@@ -21,6 +22,7 @@ struct ServerFlags {
   std::string control;    // HOST:PORT; nodes only
   std::string server_id;  // empty: the advertised address; nodes only
   int32_t threads = 0;    // 0: the cores this process may use
+  bool pin_threads = false;
   std::string instructions = "auto";
   double drain_timeout_seconds = 25;
   std::string log_level = "info";
@@ -37,6 +39,7 @@ struct ServerFlags {
 
   std::string name_of_model() const;
   int32_t num_threads() const;
+  ThreadPool::Options pool() const { return {.num_threads = num_threads(), .pin = pin_threads}; }
   absl::Duration drain_timeout() const { return absl::Seconds(drain_timeout_seconds); }
 
   // Where others reach what is bound to `bound` here: --advertise-address, with the bound port

@@ -114,6 +114,12 @@ class SizeTest(RequestTest):
 
 
 class ModelTest(RequestTest):
+    def test_more_pinned_threads_than_cores(self):
+        self.fails("generate", "--model", BARD, "--ids", "0,5", "--threads", "1000",
+                   "--pin-threads", says=["INVALID_ARGUMENT", "1000 threads cannot be pinned"])
+        self.works("generate", "--model", BARD, "--prompt", "a", "--max-tokens", "2", "--threads",
+                   "1", "--pin-threads")
+
     def test_no_model(self):
         absent = self.folder / "absent"
         self.refuses("--ids", "5", model=absent, says=f"{absent}/config.json: No such file")

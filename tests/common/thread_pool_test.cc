@@ -7,8 +7,10 @@
 #include "common/thread_pool.h"
 
 #include <gtest/gtest.h>
+#include <pthread.h>
 
 #include <atomic>
+#include <barrier>
 #include <chrono>
 #include <cstdint>
 #include <set>
@@ -72,6 +74,27 @@ TEST_P(ThreadPoolTest, UnevenTasksAllReturnBeforeTheCallDoes) {
   }
 }
 
+// Its threads have gone to sleep between calls, or are about to.
+TEST_P(ThreadPoolTest, CallsAfterAPause) {
+  for (const int pause_us : {0, 10, 20, 40, 200, 2'000, 20'000}) {
+    for (int round = 0; round < 5; ++round) {
+      std::this_thread::sleep_for(std::chrono::microseconds(pause_us));
+      std::vector<int> num_runs(9, 0);
+      pool_.parallel_for(9, [&](int64_t i) { ++num_runs[i]; });
+      for (const int runs : num_runs) ASSERT_EQ(runs, 1) << pause_us;
+    }
+  }
+}
+
+// All of them are needed at once, also those that slept.
+TEST_P(ThreadPoolTest, AsManyTasksAsThreadsRunAtTheSameTime) {
+  for (int round = 0; round < 20; ++round) {
+    std::barrier<> together(GetParam());
+    pool_.parallel_for(GetParam(), [&](int64_t) { together.arrive_and_wait(); });
+    if (round % 5 == 0) std::this_thread::sleep_for(std::chrono::milliseconds(1));
+  }
+}
+
 TEST_P(ThreadPoolTest, TasksMayUseTheInlineExecutor) {
   std::vector<int64_t> sums(33, 0);
   pool_.parallel_for(33, [&](int64_t i) {
@@ -107,6 +130,57 @@ TEST(ThreadPoolLifeTest, EndsRightAfterACall) {
   }
 }
 
+TEST(ThreadPoolLifeTest, EndsWhileItsThreadsSleep) {
+  for (const bool was_used : {false, true}) {
+    ThreadPool pool(4);
+    if (was_used) pool.parallel_for(8, [](int64_t) {});
+    std::this_thread::sleep_for(std::chrono::milliseconds(20));
+  }
+}
+
+// Stacks that no address space holds stand in for a machine that has no more threads.
+TEST(ThreadPoolLifeTest, SaysThatAThreadCannotBeStarted) {
+  pthread_attr_t usual;
+  ASSERT_EQ(pthread_getattr_default_np(&usual), 0);
+  pthread_attr_t huge;
+  ASSERT_EQ(pthread_attr_init(&huge), 0);
+  ASSERT_EQ(pthread_attr_setstacksize(&huge, size_t{1} << 47), 0);
+  ASSERT_EQ(pthread_setattr_default_np(&huge), 0);
+  const auto pool = ThreadPool::start({.num_threads = 3});
+  ASSERT_EQ(pthread_setattr_default_np(&usual), 0);
+  pthread_attr_destroy(&huge);
+  pthread_attr_destroy(&usual);
+  EXPECT_EQ(pool.status().code(), absl::StatusCode::kResourceExhausted) << pool.status();
+  EXPECT_TRUE(ThreadPool::start({.num_threads = 3}).ok());
+}
+
+// In a thread of its own, which the first call pins.
+TEST(ThreadPoolPinTest, EachThreadHasACoreOfItsOwn) {
+  const std::vector<int32_t> cores = cores_of_mask();
+  const auto num_threads = static_cast<int32_t>(cores.size());
+  std::thread([&] {
+    const auto pool = ThreadPool::start({.num_threads = num_threads, .pin = true});
+    ASSERT_TRUE(pool.ok()) << pool.status();
+    std::barrier<> together(num_threads);
+    std::vector<std::vector<int32_t>> seen(cores.size());
+    (*pool)->parallel_for(num_threads, [&](int64_t i) {
+      seen[i] = cores_of_mask();
+      together.arrive_and_wait();
+    });
+    EXPECT_EQ(cores_of_mask(), std::vector<int32_t>{cores[0]});
+    std::set<std::vector<int32_t>> different(seen.begin(), seen.end());
+    EXPECT_EQ(different.size(), cores.size());
+    for (const std::vector<int32_t>& one : seen) EXPECT_EQ(one.size(), 1u);
+  }).join();
+  EXPECT_EQ(cores_of_mask(), cores);
+}
+
+TEST(ThreadPoolPinTest, RefusesMoreThreadsThanCores) {
+  const auto num_cores = static_cast<int32_t>(cores_of_mask().size());
+  const auto pool = ThreadPool::start({.num_threads = num_cores + 1, .pin = true});
+  EXPECT_EQ(pool.status().code(), absl::StatusCode::kInvalidArgument) << pool.status();
+}
+
 TEST(ThreadPoolLifeTest, OneThreadStartsNone) {
   ThreadPool pool(1);
   std::set<std::thread::id> seen;
@@ -132,8 +206,6 @@ TEST(InlineExecutorTest, RunsEveryTaskOnceInOrder) {
   EXPECT_EQ(order, (std::vector<int64_t>{0, 1, 2, 3, 4}));
   EXPECT_EQ(inline_executor()->num_threads(), 1);
 }
-
-TEST(UsableCoresTest, ThereIsOneAtLeast) { EXPECT_GE(num_usable_cores(), 1); }
 
 }  // namespace
 }  // namespace conclave

@@ -14,7 +14,7 @@ BESIDE = ("tests", "bench", "fuzz")
 
 
 # What was made elsewhere and stays as it came.
-DATA = ("models", "tests/data", "tests/golden", "fuzz/corpus")
+DATA = ("models", "tests/data", "tests/golden", "fuzz/corpus", "bench/peer")
 
 
 class Source:
