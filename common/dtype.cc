@@ -9,11 +9,12 @@
 namespace conclave {
 namespace {
 
-constexpr std::array<std::pair<DType, std::string_view>, 4> kNames = {{
+constexpr std::array<std::pair<DType, std::string_view>, 5> kNames = {{
     {DType::kF32, "f32"},
     {DType::kF16, "f16"},
     {DType::kBF16, "bf16"},
     {DType::kF8E4M3, "fp8"},
+    {DType::kI8, "int8"},
 }};
 
 }  // namespace

@@ -19,6 +19,7 @@ absl::Status check_profile(const NumericProfile& profile) {
   const std::pair<const char*, const std::string*> fields[] = {
       {"profile.weights", &profile.weights},
       {"profile.weight_type", &profile.weight_type},
+      {"profile.trunk_type", &profile.trunk_type},
       {"profile.instructions", &profile.instructions},
       {"profile.wire_out", &profile.wire_out},
       {"profile.wire_back", &profile.wire_back},

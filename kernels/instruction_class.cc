@@ -117,6 +117,11 @@ std::string_view instruction_class_name(InstructionClass instruction_class) {
 
 std::span<const InstructionClass> supported_instruction_classes() { return supported(); }
 
+bool has_int8_dot() {
+  static const bool of_the_cpu = has({"AVX512_VNNI", 7, 2, 11});
+  return of_the_cpu && instruction_class() == InstructionClass::kAvx512;
+}
+
 absl::Status set_instruction_class(InstructionClass instruction_class) {
   if (!is_supported(instruction_class)) {
     return absl::InvalidArgumentError("this CPU has no " +

@@ -21,6 +21,10 @@ std::string_view instruction_class_name(InstructionClass instruction_class);
 // What this CPU offers, best first.
 std::span<const InstructionClass> supported_instruction_classes();
 
+// Whether the class in use may multiply int8 with one instruction (AVX-512 VNNI). Decides speed
+// alone: int8 products have the same bits with and without.
+bool has_int8_dot();
+
 // Forces a class for every later kernel call, process-wide: "avx2" on an AVX-512 machine reproduces
 // the bits of an AVX2 machine. INVALID_ARGUMENT where the CPU lacks it. Call it before kernels run.
 absl::Status set_instruction_class(InstructionClass instruction_class);

@@ -11,6 +11,11 @@
 // and the instruction class alone: not on T, not on tiles, not on threads. Row t of a product of
 // many rows has the same bits as that row alone (contract C1).
 //
+// An int8 w is multiplied with x quantised per row and block of 128 columns (kernels/quantise.h): a
+// block's product is an exact integer, and an output element is a chain of one fused multiply-add a
+// block, the same on every instruction class. `matmul_t` takes no int8: its scales run along the
+// other dimension.
+//
 // Bound by reading w once while T is small. Thread-safe: no state. T = 0 is fine.
 #pragma once
 

@@ -12,6 +12,7 @@
 
 #include "common/check.h"
 #include "kernels/matmul.h"
+#include "kernels/matmul_int8.h"
 #include "kernels/simd/targets.h"
 #include "kernels/work_cut.h"
 
@@ -81,6 +82,8 @@ void MatmulFewRows(const MatmulArgs& args, int64_t begin, int64_t end) {
       return few_rows(args, plain_rows<f16>(args.w), begin, end);
     case DType::kF8E4M3:
       return few_rows(args, ScaledRows{&args.w}, begin, end);
+    case DType::kI8:
+      CHECK(false && "int8 products have a file of their own");
   }
 }
 
@@ -223,6 +226,7 @@ void matmul(const MatmulArgs& args, Executor* executor) {
   check_args(args);
   if (args.x.num_rows == 0 || args.w.num_rows == 0) return;
   if (args.w.num_cols == 0) return zero(args.out);
+  if (args.w.dtype == DType::kI8) return matmul_int8(args, executor);
   if (HWY_DYNAMIC_DISPATCH(MatmulIsFewRows)(args)) return matmul_by_columns(args, executor);
   matmul_by_panels(args, executor);
 }

@@ -124,6 +124,8 @@ void MatmulTColumns(const MatmulArgs& args, int64_t begin, int64_t end) {
       return sum_columns(whole, plain_rows<f16>(args.w), begin, end);
     case DType::kF8E4M3:
       return sum_scaled_columns(args, begin, end);
+    case DType::kI8:
+      CHECK(false && "no transposed product of int8");
   }
 }
 

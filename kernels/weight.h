@@ -7,12 +7,16 @@
 //
 // Blocks need not divide the shape; the last ones are smaller. `first_row` keeps the grid right for
 // row ranges (one head of kv_b_proj, one expert of a fused tensor). Source: docs/models.md.
+//
+// int8 weights carry a grid too, of blocks one row high and kInt8Block columns wide
+// (kernels/quantise.h). They are multiplied with activations that are quantised the same way.
 #pragma once
 
 #include <cstdint>
 
 #include "common/check.h"
 #include "common/dtype.h"
+#include "kernels/quantise.h"
 
 namespace conclave {
 
@@ -22,7 +26,7 @@ struct Weight {
   int32_t num_rows = 0;
   int32_t num_cols = 0;
 
-  // fp8 only, null otherwise.
+  // fp8 and int8 only, null otherwise.
   const float* scale = nullptr;  // [ceil(rows / block_rows), scale_cols]
   int32_t scale_cols = 0;        // ceil(num_cols / block_cols)
   int32_t block_rows = 0;
@@ -53,8 +57,12 @@ struct Weight {
 // What every kernel asks of a weight matrix before it reads the first number.
 inline void check_weight(const Weight& w) {
   CHECK(w.num_rows >= 0 && w.num_cols >= 0);
-  if (w.dtype != DType::kF8E4M3) return;
+  if (!has_scales(w.dtype)) return;
   CHECK(w.block_rows > 0 && w.block_cols > 0);
+  if (w.dtype == DType::kI8) {
+    CHECK(w.block_rows == 1);
+    CHECK(w.block_cols == kInt8Block);
+  }
   CHECK(w.first_row >= 0);
   CHECK(w.scale != nullptr || w.num_bytes() == 0);
   CHECK(int64_t{w.scale_cols} * w.block_cols >= w.num_cols);

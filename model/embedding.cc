@@ -15,7 +15,7 @@ void widen_row(const void* row, int32_t num_cols, float* out) {
 }  // namespace
 
 void embed_rows(const Weight& table, std::span<const int32_t> ids, Rows<float> out) {
-  CHECK(table.dtype != DType::kF8E4M3);
+  CHECK(!has_scales(table.dtype));
   CHECK(out.num_rows == static_cast<int32_t>(ids.size()));
   CHECK(out.num_cols == table.num_cols);
   for (size_t t = 0; t < ids.size(); ++t) {

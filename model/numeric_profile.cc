@@ -53,7 +53,9 @@ absl::Status agree_on(absl::string_view field, const std::string& ours, const st
 
 absl::Status agree(const NumericProfile& ours, const NumericProfile& theirs) {
   RETURN_IF_ERROR(agree_on("the weights' fingerprint", ours.weights, theirs.weights));
-  RETURN_IF_ERROR(agree_on("the weight type", ours.weight_type, theirs.weight_type));
+  RETURN_IF_ERROR(
+      agree_on("the type of the experts' weights", ours.weight_type, theirs.weight_type));
+  RETURN_IF_ERROR(agree_on("the type of the trunk's weights", ours.trunk_type, theirs.trunk_type));
   RETURN_IF_ERROR(agree_on("the kernel version", absl::StrCat(ours.kernel_version),
                            absl::StrCat(theirs.kernel_version)));
   RETURN_IF_ERROR(agree_on("the instruction class", ours.instructions, theirs.instructions));
@@ -63,9 +65,9 @@ absl::Status agree(const NumericProfile& ours, const NumericProfile& theirs) {
   return agree_on("the form of attention", ours.attention_form, theirs.attention_form);
 }
 
-NumericProfile profile_of_weights(const Checkpoint& checkpoint) {
+NumericProfile profile_of_weights(const Checkpoint& checkpoint, const WeightTypes& converted) {
   return {.weights = fingerprint_of(checkpoint),
-          .weight_type = "stored",
+          .weight_type = converted.experts_to_string(),
           .kernel_version = kKernelVersion,
           .instructions = std::string(instruction_class_name(instruction_class()))};
 }

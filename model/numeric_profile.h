@@ -11,6 +11,7 @@
 #include "absl/status/status.h"
 #include "common/dtype.h"
 #include "model/checkpoint/checkpoint.h"
+#include "model/weights/weight_types.h"
 
 namespace conclave {
 
@@ -19,12 +20,14 @@ inline constexpr int32_t kKernelVersion = 1;
 
 struct NumericProfile {
   std::string weights;      // fingerprint_of() the checkpoint
-  std::string weight_type;  // "stored": as in the checkpoint
+  std::string weight_type;  // of the routed experts: "stored", as in the checkpoint, or "int8"
   int32_t kernel_version = 0;
   std::string instructions;  // of the kernels: "avx2", "avx512"
 
-  // Of attention nodes; empty on expert servers, which answer in any type they are asked for.
-  std::string wire_out;  // "bf16", "f32"
+  // Of attention nodes; empty on expert servers, which have no trunk and answer in any type they
+  // are asked for.
+  std::string trunk_type;  // "stored", or "attention=int8,head=int8" of what is not
+  std::string wire_out;    // "bf16", "f32"
   std::string wire_back;
   std::string cache_type;
   std::string attention_form;  // "absorbed"
@@ -37,7 +40,9 @@ struct NumericProfile {
 absl::Status agree(const NumericProfile& ours, const NumericProfile& theirs);
 
 // The profile of an expert server, or of the weights' half of an attention node, in this process.
-NumericProfile profile_of_weights(const Checkpoint& checkpoint);
+// `converted` is what loading converts (ModelSize), so that a checkpoint which is int8 already is
+// "stored" whatever was asked for.
+NumericProfile profile_of_weights(const Checkpoint& checkpoint, const WeightTypes& converted = {});
 
 // 32 hex digits: SHA-256 over the names, types and shapes of all tensors and a sample of the
 // contents of up to 4,096 of them. Another model, or another training of the same model, has

@@ -15,6 +15,10 @@ float stored_at(const void* data, int64_t idx) {
   return to_f32(static_cast<const Stored*>(data)[idx]);
 }
 
+int32_t int8_at(const Weight& w, int64_t n, int64_t k) {
+  return static_cast<const int8_t*>(w.data)[n * w.num_cols + k];
+}
+
 // Number `col` of the cached row in `slot`.
 double cached(const LatentRows& cache, int64_t slot, int64_t col) {
   const int64_t idx = slot * cache.num_cols + col;
@@ -66,11 +70,59 @@ float weight_at(const Weight& w, int64_t n, int64_t k) {
     case DType::kBF16:
       return stored_at<bf16>(w.data, idx);
     case DType::kF8E4M3:
+    case DType::kI8:
       break;
   }
   const int64_t block_row = (w.first_row + n) / w.block_rows;
   const int64_t block_col = k / w.block_cols;
-  return stored_at<f8e4m3>(w.data, idx) * w.scale[block_row * w.scale_cols + block_col];
+  const float scale = w.scale[block_row * w.scale_cols + block_col];
+  if (w.dtype == DType::kI8) return static_cast<float>(int8_at(w, n, k)) * scale;
+  return stored_at<f8e4m3>(w.data, idx) * scale;
+}
+
+bool quantise_row(const float* x, int64_t num_cols, int8_t* codes, float* scale) {
+  bool finite = true;
+  for (int64_t begin = 0; begin < num_cols; begin += kInt8Block) {
+    const int64_t end = std::min<int64_t>(num_cols, begin + kInt8Block);
+    float largest = 0;
+    bool block_finite = true;
+    for (int64_t k = begin; k < end; ++k) {
+      largest = std::max(largest, std::fabs(x[k]));
+      block_finite = block_finite && std::isfinite(x[k]);
+    }
+    float& unit = scale[begin / kInt8Block];
+    unit = largest / 127.f;
+    if (unit < std::numeric_limits<float>::min()) unit = 0;
+    if (!block_finite) unit = std::numeric_limits<float>::quiet_NaN();
+    for (int64_t k = begin; k < end; ++k) {
+      codes[k] = unit > 0 ? static_cast<int8_t>(std::nearbyint(x[k] / unit)) : int8_t{0};
+    }
+    finite = finite && block_finite;
+  }
+  return finite;
+}
+
+void matmul_int8(const MatmulArgs& args) {
+  const int64_t num_cols = args.w.num_cols;
+  std::vector<int8_t> x(static_cast<size_t>(num_cols));
+  std::vector<float> x_scale(static_cast<size_t>(args.w.scale_cols));
+  for (int32_t t = 0; t < args.x.num_rows; ++t) {
+    quantise_row(args.x.row(t), num_cols, x.data(), x_scale.data());
+    for (int32_t n = 0; n < args.w.num_rows; ++n) {
+      float sum = 0;
+      for (int64_t block = 0; block * kInt8Block < num_cols; ++block) {
+        const int64_t end = std::min<int64_t>(num_cols, (block + 1) * kInt8Block);
+        int32_t dot = 0;
+        for (int64_t k = block * kInt8Block; k < end; ++k) {
+          dot += x[static_cast<size_t>(k)] * int8_at(args.w, n, k);
+        }
+        const float w_scale = args.w.scale[(args.w.first_row + n) * args.w.scale_cols + block];
+        const float scale = x_scale[static_cast<size_t>(block)] * w_scale;
+        sum = std::fma(static_cast<float>(dot), scale, sum);
+      }
+      args.out.row(t)[n] = sum;
+    }
+  }
 }
 
 void matmul(const MatmulArgs& args) {

@@ -9,6 +9,7 @@
 
 #include "kernels/matmul.h"
 #include "kernels/paged_mla.h"
+#include "kernels/quantise.h"
 #include "kernels/rms_norm.h"
 #include "kernels/rope.h"
 #include "kernels/swiglu.h"
@@ -16,11 +17,18 @@
 
 namespace conclave::reference {
 
-// The number that stands at (n, k), as f32: fp8 codes times their block's scale, rounded once.
+// The number that stands at (n, k), as f32: codes times their block's scale, rounded once.
 float weight_at(const Weight& w, int64_t n, int64_t k);
 
 void matmul(const MatmulArgs& args);
 void matmul_t(const MatmulArgs& args);
+
+// The int8 ones are defined to the bit, and so is the order of their f32 operations: tests hold the
+// fast ops against these bit for bit. `w` of matmul_int8 is int8; a matmul() of it is the product
+// with x as it is.
+bool quantise_row(const float* x, int64_t num_cols, int8_t* codes, float* scale);
+void matmul_int8(const MatmulArgs& args);
+
 void rms_norm(const RmsNormArgs& args);
 void rope(const RopeArgs& args);
 void softmax_rows(Rows<float> x);

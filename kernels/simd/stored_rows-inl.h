@@ -19,6 +19,7 @@
 #include <cstdint>
 #include <cstring>
 
+#include "common/check.h"
 #include "common/dtype.h"
 #include "hwy/highway.h"
 #include "kernels/simd/vector-inl.h"
@@ -162,6 +163,9 @@ inline void decode_weight_row(const Weight& w, int64_t n, int64_t k_begin, int64
       return decode_row(plain_rows<bf16>(w).row(n), k_begin, count, out);
     case DType::kF16:
       return decode_row(plain_rows<f16>(w).row(n), k_begin, count, out);
+    case DType::kI8:
+      CHECK(false && "int8 is not multiplied as f32");
+      return;
     case DType::kF8E4M3:
       break;
   }

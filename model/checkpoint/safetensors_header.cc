@@ -24,13 +24,6 @@ constexpr DTypeSize kDTypes[] = {
     {"U64", 8}, {"U32", 4}, {"U16", 2}, {"U8", 1},
 };
 
-std::optional<uint64_t> element_bytes(std::string_view dtype) {
-  for (const DTypeSize& known : kDTypes) {
-    if (known.name == dtype) return known.num_bytes;
-  }
-  return std::nullopt;
-}
-
 absl::Status tensor_error(std::string_view where, const TensorEntry& tensor,
                           const std::string& complaint) {
   return absl::InvalidArgumentError(
@@ -39,7 +32,7 @@ absl::Status tensor_error(std::string_view where, const TensorEntry& tensor,
 
 // The dtype is known, and shape and offsets agree on the number of bytes.
 absl::Status check_entry(const TensorEntry& tensor, std::string_view where) {
-  const std::optional<uint64_t> size = element_bytes(tensor.dtype);
+  const std::optional<uint64_t> size = safetensors_element_bytes(tensor.dtype);
   if (!size.has_value()) {
     return absl::UnimplementedError(absl::StrCat(std::string(where), ": tensor ",
                                                  printable(tensor.name), " has the unknown dtype ",
@@ -119,6 +112,13 @@ absl::StatusOr<uint64_t> header_bytes(std::span<const std::byte> file, std::stri
 }
 
 }  // namespace
+
+std::optional<uint64_t> safetensors_element_bytes(std::string_view dtype) {
+  for (const DTypeSize& known : kDTypes) {
+    if (known.name == dtype) return known.num_bytes;
+  }
+  return std::nullopt;
+}
 
 absl::StatusOr<SafetensorsHeader> parse_safetensors_header(std::span<const std::byte> file,
                                                            std::string_view where) {

@@ -11,6 +11,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
@@ -35,6 +36,9 @@ struct SafetensorsHeader {
   uint64_t data_begin = 0;           // 8 + N
   std::vector<TensorEntry> tensors;  // in the order of their data
 };
+
+// Bytes of one element; nothing for a dtype that the format does not have.
+std::optional<uint64_t> safetensors_element_bytes(std::string_view dtype);
 
 // `file` is the whole file and `where` its name for messages.
 absl::StatusOr<SafetensorsHeader> parse_safetensors_header(std::span<const std::byte> file,

@@ -75,6 +75,9 @@ struct ModelConfig {
   int32_t fp8_block_rows = 0;
   int32_t fp8_block_cols = 0;
 
+  // Converted checkpoints: tensors may be int8 with one scale per 128 columns (kernels/quantise.h).
+  bool has_int8 = false;
+
   int32_t bos_id = -1;           // -1: none
   std::vector<int32_t> end_ids;  // of config.json; generation_config.json's win
 

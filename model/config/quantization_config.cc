@@ -4,6 +4,7 @@
 #include <string>
 
 #include "common/status_macros.h"
+#include "kernels/quantise.h"
 #include "model/config/limits.h"
 #include "nlohmann/json.hpp"
 
@@ -35,11 +36,27 @@ absl::Status read_block(const JsonReader& json, ModelConfig* config) {
   return absl::OkStatus();
 }
 
+// fp8 tensors that were not converted keep their blocks.
+absl::Status read_int8(const JsonReader& json, ModelConfig* config) {
+  RETURN_IF_ERROR(json.allow_only({"quant_method", "group_size", "weight_block_size"}));
+  int32_t group_size = 0;
+  RETURN_IF_ERROR(json.read("group_size", IntField{.min = 1, .max = INT32_MAX}, &group_size));
+  if (group_size != kInt8Block) {
+    return json.unimplemented("group_size", "and this build knows 128 only");
+  }
+  config->has_int8 = true;
+  if (!json.has("weight_block_size")) return absl::OkStatus();
+  return read_block(json, config);
+}
+
 }  // namespace
 
 absl::Status read_quantization(const JsonReader& json, ModelConfig* config) {
   if (!json.has("quantization_config")) return absl::OkStatus();
   ASSIGN_OR_RETURN(const JsonReader quant, json.object("quantization_config"));
+  std::string method;
+  RETURN_IF_ERROR(quant.read("quant_method", std::nullopt, &method));
+  if (method == kInt8Method) return read_int8(quant, config);
   RETURN_IF_ERROR(require(quant, "quant_method", std::nullopt, "fp8"));
   RETURN_IF_ERROR(quant.allow_only({"quant_method", "fmt", "activation_scheme", "scale_fmt",
                                     "weight_block_size", "modules_to_not_convert", "dequantize",

@@ -18,11 +18,16 @@ absl::Status read_expert_tensors(const ModelConfig& config, int32_t layer_idx, i
   const std::string prefix = absl::StrCat(layer_prefix(layer_idx), "mlp.experts.");
   const std::string fused_name = absl::StrCat(prefix, "gate_up_proj");
   if (!source->has(fused_name)) {
-    return read_ffn_tensors(absl::StrCat(prefix, expert, "."), dim, expert_dim, source, ffn);
+    return read_ffn_tensors({.prefix = absl::StrCat(prefix, expert, "."),
+                             .hidden_dim = dim,
+                             .ffn_dim = expert_dim,
+                             .group = WeightGroup::kExperts},
+                            source, ffn);
   }
   MatrixSpec spec = {.name = fused_name,
                      .num_rows = 2 * expert_dim,
                      .num_cols = dim,
+                     .group = WeightGroup::kExperts,
                      .num_slices = config.moe.gate.num_experts,
                      .slice_idx = expert};
   Weight gate_up;

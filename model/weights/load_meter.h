@@ -1,6 +1,7 @@
 // How far loading is. Tells its listener at most every kStepBytes, and at the end.
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 
 #include "absl/functional/function_ref.h"
@@ -16,7 +17,7 @@ class LoadMeter {
       : total_bytes_(total_bytes), progress_(progress) {}
 
   void add(uint64_t num_bytes) {
-    done_bytes_ += num_bytes;
+    done_bytes_ = std::min(total_bytes_, done_bytes_ + num_bytes);
     if (done_bytes_ - told_bytes_ < kStepBytes) return;
     told_bytes_ = done_bytes_;
     progress_(done_bytes_, total_bytes_);

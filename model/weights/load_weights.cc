@@ -11,6 +11,13 @@
 namespace conclave {
 namespace {
 
+TensorSource::Options for_loading(const LoadOptions& options, LoadMeter* meter) {
+  return {.mode = ReadMode::kLoad,
+          .meter = meter,
+          .types = options.types,
+          .executor = options.executor};
+}
+
 // Keeps what `source` had to copy with the weights that point at it.
 template <typename Weights>
 void keep_owned(TensorSource* source, Weights* weights) {
@@ -68,10 +75,10 @@ const FfnWeights* ExpertWeights::find(int32_t layer_idx, int32_t expert) const {
 }
 
 absl::StatusOr<TrunkWeights> load_trunk(const Checkpoint& checkpoint, const ModelConfig& config,
-                                        LoadProgress progress) {
-  ASSIGN_OR_RETURN(const ModelSize size, measure_model(checkpoint, config));
+                                        LoadProgress progress, const LoadOptions& options) {
+  ASSIGN_OR_RETURN(const ModelSize size, measure_model(checkpoint, config, options.types));
   LoadMeter meter(size.trunk_bytes, progress);
-  TensorSource source(&checkpoint, &config, ReadMode::kLoad, &meter);
+  TensorSource source(&checkpoint, &config, for_loading(options, &meter));
   TrunkWeights trunk;
   RETURN_IF_ERROR(read_trunk_tensors(config, &source, &trunk));
   RETURN_IF_ERROR(finish(checkpoint, &source, &meter, &trunk));
@@ -79,14 +86,15 @@ absl::StatusOr<TrunkWeights> load_trunk(const Checkpoint& checkpoint, const Mode
 }
 
 absl::StatusOr<ExpertWeights> load_experts(const Checkpoint& checkpoint, const ModelConfig& config,
-                                           const ExpertSet& held, LoadProgress progress) {
+                                           const ExpertSet& held, LoadProgress progress,
+                                           const LoadOptions& options) {
   RETURN_IF_ERROR(check_shape(held, config));
-  RETURN_IF_ERROR(measure_model(checkpoint, config).status());
-  TensorSource headers(&checkpoint, &config, ReadMode::kHeadersOnly, nullptr);
+  RETURN_IF_ERROR(measure_model(checkpoint, config, options.types).status());
+  TensorSource headers(&checkpoint, &config, {.types = options.types});
   ExpertWeights experts;
   RETURN_IF_ERROR(read_experts(config, held, &headers, &experts));
   LoadMeter meter(headers.num_bytes(), progress);
-  TensorSource source(&checkpoint, &config, ReadMode::kLoad, &meter);
+  TensorSource source(&checkpoint, &config, for_loading(options, &meter));
   RETURN_IF_ERROR(read_experts(config, held, &source, &experts));
   RETURN_IF_ERROR(finish(checkpoint, &source, &meter, &experts));
   return experts;
@@ -96,7 +104,7 @@ absl::StatusOr<GateStack> load_gates(const Checkpoint& checkpoint, const ModelCo
   RETURN_IF_ERROR(measure_model(checkpoint, config).status());
   const auto unheard = [](uint64_t, uint64_t) {};
   LoadMeter meter(0, unheard);
-  TensorSource source(&checkpoint, &config, ReadMode::kLoad, &meter);
+  TensorSource source(&checkpoint, &config, for_loading({}, &meter));
   GateStack gates;
   RETURN_IF_ERROR(read_gate_tensors(config, &source, &gates.layers));
   keep_owned(&source, &gates);

@@ -37,8 +37,9 @@ absl::Status measure_experts(const ModelConfig& config, TensorSource* source, Mo
 
 }  // namespace
 
-absl::StatusOr<ModelSize> measure_model(const Checkpoint& checkpoint, const ModelConfig& config) {
-  TensorSource source(&checkpoint, &config, ReadMode::kHeadersOnly, nullptr);
+absl::StatusOr<ModelSize> measure_model(const Checkpoint& checkpoint, const ModelConfig& config,
+                                        const WeightTypes& types) {
+  TensorSource source(&checkpoint, &config, {.types = types});
   ModelSize size;
   TrunkWeights trunk;
   RETURN_IF_ERROR(read_trunk_tensors(config, &source, &trunk));
@@ -51,6 +52,7 @@ absl::StatusOr<ModelSize> measure_model(const Checkpoint& checkpoint, const Mode
   }
   RETURN_IF_ERROR(measure_experts(config, &source, &size));
   ASSIGN_OR_RETURN(size.mtp_params, check_unknown_tensors(checkpoint, config, source));
+  size.converted = source.converted_types();
   return size;
 }
 

@@ -21,12 +21,17 @@ struct Pages {
   uintptr_t end = 0;
 };
 
+uintptr_t page_bytes() {
+  static const uintptr_t kPage = static_cast<uintptr_t>(::sysconf(_SC_PAGESIZE));
+  return kPage;
+}
+
 // The pages that hold [begin, end).
 Pages pages_of(const std::byte* begin, const std::byte* end) {
-  static const uintptr_t kPage = static_cast<uintptr_t>(::sysconf(_SC_PAGESIZE));
+  const uintptr_t page = page_bytes();
   Pages pages;
-  pages.begin = reinterpret_cast<uintptr_t>(begin) / kPage * kPage;
-  pages.end = (reinterpret_cast<uintptr_t>(end) + kPage - 1) / kPage * kPage;
+  pages.begin = reinterpret_cast<uintptr_t>(begin) / page * page;
+  pages.end = (reinterpret_cast<uintptr_t>(end) + page - 1) / page * page;
   return pages;
 }
 
@@ -87,6 +92,14 @@ absl::Status page_in(const Checkpoint& checkpoint, std::vector<MappedRange> rang
     RETURN_IF_ERROR(page_in_range(checkpoint, range, meter));
   }
   return absl::OkStatus();
+}
+
+void page_out(const MappedRange& range) {
+  Pages pages = pages_of(range.data, range.data + range.num_bytes);
+  const uintptr_t page = page_bytes();
+  if (pages.begin < reinterpret_cast<uintptr_t>(range.data)) pages.begin += page;
+  if (pages.end > reinterpret_cast<uintptr_t>(range.data) + range.num_bytes) pages.end -= page;
+  if (pages.begin < pages.end) advise(pages, MADV_DONTNEED);  // failing costs memory alone
 }
 
 }  // namespace conclave

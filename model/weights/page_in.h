@@ -18,8 +18,8 @@ struct MappedRange {
   const StoredTensor* tensor = nullptr;  // for messages
 };
 
-// Both return DATA_LOSS naming the tensor when the disk has no longer what the mapping promises; on
-// kernels older than 5.14 that ends the process instead.
+// The first two return DATA_LOSS naming the tensor when the disk has no longer what the mapping
+// promises; on kernels older than 5.14 that ends the process instead.
 
 // One range, before somebody reads it.
 absl::Status page_in(const Checkpoint& checkpoint, const MappedRange& range);
@@ -27,5 +27,9 @@ absl::Status page_in(const Checkpoint& checkpoint, const MappedRange& range);
 // All of them, in the order of the files and ahead of itself.
 absl::Status page_in(const Checkpoint& checkpoint, std::vector<MappedRange> ranges,
                      LoadMeter* meter);
+
+// Forgets the pages that lie wholly in `range`, which nobody will read soon. They come back when
+// they are read after all.
+void page_out(const MappedRange& range);
 
 }  // namespace conclave

@@ -24,11 +24,12 @@ std::optional<DType> weight_dtype(std::string_view stored) {
   if (stored == "F16") return DType::kF16;
   if (stored == "BF16") return DType::kBF16;
   if (stored == "F8_E4M3") return DType::kF8E4M3;
+  if (stored == "I8") return DType::kI8;
   return std::nullopt;
 }
 
 void widen(const std::byte* data, DType dtype, uint64_t count, float* out) {
-  CHECK(dtype != DType::kF8E4M3);
+  CHECK(!has_scales(dtype));
   if (dtype == DType::kF32) return widen_all<float>(data, count, out);
   if (dtype == DType::kF16) return widen_all<f16>(data, count, out);
   widen_all<bf16>(data, count, out);

@@ -13,7 +13,8 @@ namespace conclave {
 // The number format that weights may have, from safetensors' name of it; nothing for I64, F64, ...
 std::optional<DType> weight_dtype(std::string_view stored);
 
-// out[i] = number i of `count` at `data`, which need not be aligned. Not for fp8, which has scales.
+// out[i] = number i of `count` at `data`, which need not be aligned. Not for codes that have
+// scales.
 void widen(const std::byte* data, DType dtype, uint64_t count, float* out);
 
 bool all_finite(const float* values, uint64_t count);

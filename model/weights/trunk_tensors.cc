@@ -1,5 +1,7 @@
 #include "model/weights/trunk_tensors.h"
 
+#include <utility>
+
 #include "absl/strings/str_cat.h"
 #include "common/status_macros.h"
 #include "model/weights/mla_tensors.h"
@@ -32,13 +34,25 @@ absl::Status read_layer(const ModelConfig& config, int32_t layer_idx, TensorSour
                                  &layer->post_attention_norm));
   layer->is_moe = config.is_moe_layer(layer_idx);
   if (!layer->is_moe) {
-    return read_ffn_tensors(absl::StrCat(prefix, "mlp."), dim, config.dense_dim, source,
-                            &layer->ffn);
+    return read_ffn_tensors(
+        {.prefix = absl::StrCat(prefix, "mlp."), .hidden_dim = dim, .ffn_dim = config.dense_dim},
+        source, &layer->ffn);
   }
   RETURN_IF_ERROR(read_gate(config, layer_idx, source, &layer->gate));
   if (config.moe.shared_expert_dim == 0) return absl::OkStatus();
-  return read_ffn_tensors(absl::StrCat(prefix, "mlp.shared_experts."), dim,
-                          config.moe.shared_expert_dim, source, &layer->ffn);
+  return read_ffn_tensors({.prefix = absl::StrCat(prefix, "mlp.shared_experts."),
+                           .hidden_dim = dim,
+                           .ffn_dim = config.moe.shared_expert_dim},
+                          source, &layer->ffn);
+}
+
+// A head that is the embedding stays as that does; only who names it alone is told.
+absl::Status check_tied_head(const WeightTypes& types, const Weight& head) {
+  if (!types.head_is_named || !types.head || *types.head == head.dtype) return absl::OkStatus();
+  return absl::InvalidArgumentError(
+      absl::StrCat("--weights head=", std::string(dtype_name(*types.head)),
+                   ": the head of this model is its embedding, which stays as stored, ",
+                   std::string(dtype_name(head.dtype))));
 }
 
 }  // namespace
@@ -61,9 +75,10 @@ absl::Status read_trunk_tensors(const ModelConfig& config, TensorSource* source,
   RETURN_IF_ERROR(source->vector("model.norm.weight", config.hidden_dim, &trunk->final_norm));
   if (config.tie_embeddings) {
     trunk->head = trunk->embedding;
-    return absl::OkStatus();
+    return check_tied_head(source->types(), trunk->head);
   }
   table.name = "lm_head.weight";
+  table.group = WeightGroup::kHead;
   return source->matrix(table, &trunk->head);
 }
 
@@ -77,14 +92,17 @@ absl::Status read_gate_tensors(const ModelConfig& config, TensorSource* source,
   return absl::OkStatus();
 }
 
-absl::Status read_ffn_tensors(const std::string& prefix, int32_t hidden_dim, int32_t ffn_dim,
-                              TensorSource* source, FfnWeights* ffn) {
-  RETURN_IF_ERROR(
-      source->matrix({absl::StrCat(prefix, "gate_proj.weight"), ffn_dim, hidden_dim}, &ffn->gate));
-  RETURN_IF_ERROR(
-      source->matrix({absl::StrCat(prefix, "up_proj.weight"), ffn_dim, hidden_dim}, &ffn->up));
-  return source->matrix({absl::StrCat(prefix, "down_proj.weight"), hidden_dim, ffn_dim},
-                        &ffn->down);
+absl::Status read_ffn_tensors(const FfnSpec& spec, TensorSource* source, FfnWeights* ffn) {
+  MatrixSpec matrix = {.name = absl::StrCat(spec.prefix, "gate_proj.weight"),
+                       .num_rows = spec.ffn_dim,
+                       .num_cols = spec.hidden_dim,
+                       .group = spec.group};
+  RETURN_IF_ERROR(source->matrix(matrix, &ffn->gate));
+  matrix.name = absl::StrCat(spec.prefix, "up_proj.weight");
+  RETURN_IF_ERROR(source->matrix(matrix, &ffn->up));
+  matrix.name = absl::StrCat(spec.prefix, "down_proj.weight");
+  std::swap(matrix.num_rows, matrix.num_cols);
+  return source->matrix(matrix, &ffn->down);
 }
 
 }  // namespace conclave

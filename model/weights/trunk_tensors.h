@@ -22,8 +22,14 @@ absl::Status read_trunk_tensors(const ModelConfig& config, TensorSource* source,
 absl::Status read_gate_tensors(const ModelConfig& config, TensorSource* source,
                                std::vector<GateWeights>* layers);
 
-// The MLP of width `ffn_dim` under `prefix`: a dense layer, the shared expert, one routed expert.
-absl::Status read_ffn_tensors(const std::string& prefix, int32_t hidden_dim, int32_t ffn_dim,
-                              TensorSource* source, FfnWeights* ffn);
+// A dense layer, the shared expert or one routed expert.
+struct FfnSpec {
+  std::string prefix;
+  int32_t hidden_dim = 0;
+  int32_t ffn_dim = 0;
+  WeightGroup group = WeightGroup::kShared;
+};
+
+absl::Status read_ffn_tensors(const FfnSpec& spec, TensorSource* source, FfnWeights* ffn);
 
 }  // namespace conclave

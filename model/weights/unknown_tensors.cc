@@ -12,7 +12,7 @@
 namespace conclave {
 namespace {
 
-constexpr std::string_view kScaleSuffix = "_scale_inv";
+constexpr std::string_view kScaleSuffixes[] = {"_scale_inv", "_scale"};
 constexpr std::string_view kLayers = "model.layers.";
 
 // What follows "model.layers.<n>." in a layer of multi-token prediction.
@@ -21,6 +21,11 @@ constexpr std::string_view kMtpParts[] = {
     "enorm.",       "hnorm.", "eh_proj.",         "embed_tokens.",
     "shared_head.",
 };
+
+bool is_scale(std::string_view name) {
+  return std::any_of(std::begin(kScaleSuffixes), std::end(kScaleSuffixes),
+                     [name](std::string_view suffix) { return name.ends_with(suffix); });
+}
 
 struct LayerTensor {
   int32_t layer_idx = 0;
@@ -63,13 +68,13 @@ bool is_rotary_table(const ModelConfig& config, std::string_view name) {
 
 absl::Status unknown(const Checkpoint& checkpoint, const StoredTensor& tensor) {
   const std::string_view name = tensor.name;
-  if (name.ends_with(kScaleSuffix)) {
-    const std::string_view weight_name = name.substr(0, name.size() - kScaleSuffix.size());
-    const StoredTensor* weight = checkpoint.find(weight_name);
+  for (const std::string_view suffix : kScaleSuffixes) {
+    if (!name.ends_with(suffix)) continue;
+    const StoredTensor* weight = checkpoint.find(name.substr(0, name.size() - suffix.size()));
     if (weight != nullptr) {
       return absl::InvalidArgumentError(absl::StrCat(checkpoint.where(tensor),
                                                      " scales a weight of ", weight->dtype,
-                                                     ", which has no scales"));
+                                                     ", which has no such scales"));
     }
   }
   return absl::InvalidArgumentError(absl::StrCat(
@@ -92,8 +97,7 @@ absl::StatusOr<uint64_t> check_unknown_tensors(const Checkpoint& checkpoint,
     if (source.was_read(i)) continue;
     const StoredTensor& tensor = checkpoint.tensors()[i];
     if (is_mtp(checkpoint, config, tensor.name)) {
-      const bool is_scale = std::string_view(tensor.name).ends_with(kScaleSuffix);
-      if (!is_scale) mtp_params += num_elements(tensor);
+      if (!is_scale(tensor.name)) mtp_params += num_elements(tensor);
     } else if (tensor.name == "lm_head.weight" && config.tie_embeddings) {
       continue;
     } else if (!is_rotary_table(config, tensor.name)) {

@@ -6,7 +6,8 @@
 // part of the model this process holds.
 //
 // Views point into the Checkpoint, which outlives the weights, and into `owned` memory (norms
-// widened to f32, the few tensors whose bytes are not aligned in the file). Immutable after
+// widened to f32, the few tensors whose bytes are not aligned in the file, and those that were
+// converted to int8). Immutable after
 // loading, so thread-safe.
 #pragma once
 
@@ -15,11 +16,13 @@
 #include <vector>
 
 #include "absl/status/statusor.h"
+#include "common/executor.h"
 #include "kernels/weight.h"
 #include "model/checkpoint/checkpoint.h"
 #include "model/config/model_config.h"
 #include "model/weights/expert_set.h"
 #include "model/weights/load_meter.h"
+#include "model/weights/weight_types.h"
 
 namespace conclave {
 
@@ -61,7 +64,7 @@ struct TrunkWeights {
   const float* final_norm = nullptr;  // [D]
   Weight head;                        // [V, D]; the embedding where they are tied
 
-  uint64_t num_bytes = 0;  // as stored, with fp8 scales: what serving reads
+  uint64_t num_bytes = 0;  // with scales: what serving reads
   std::vector<std::unique_ptr<float[]>> owned;
   std::vector<std::unique_ptr<std::byte[]>> owned_bytes;
 };
@@ -85,12 +88,19 @@ struct ExpertWeights {
   const FfnWeights* find(int32_t layer_idx, int32_t expert) const;
 };
 
+// How the numbers get from the checkpoint to the server.
+struct LoadOptions {
+  WeightTypes types;
+  Executor* executor = inline_executor();  // converts; called from the loading thread
+};
+
 // Loading touches every page that serving will need and no other, so that the first request does
 // not pay for the disk. `progress` is called now and then from the calling thread (load_meter.h).
 absl::StatusOr<TrunkWeights> load_trunk(const Checkpoint& checkpoint, const ModelConfig& config,
-                                        LoadProgress progress);
+                                        LoadProgress progress, const LoadOptions& options = {});
 absl::StatusOr<ExpertWeights> load_experts(const Checkpoint& checkpoint, const ModelConfig& config,
-                                           const ExpertSet& held, LoadProgress progress);
+                                           const ExpertSet& held, LoadProgress progress,
+                                           const LoadOptions& options = {});
 
 // The gates alone: what a gateway that routes needs.
 absl::StatusOr<GateStack> load_gates(const Checkpoint& checkpoint, const ModelConfig& config);
@@ -104,8 +114,11 @@ struct ModelSize {
   uint64_t trunk_bytes = 0;
   uint64_t expert_bytes = 0;  // of one routed expert of one layer, the largest
   uint64_t all_expert_bytes = 0;
+  WeightTypes converted;  // the groups that loading would convert
 };
 
-absl::StatusOr<ModelSize> measure_model(const Checkpoint& checkpoint, const ModelConfig& config);
+// With the bytes that weights of `types` take.
+absl::StatusOr<ModelSize> measure_model(const Checkpoint& checkpoint, const ModelConfig& config,
+                                        const WeightTypes& types = {});
 
 }  // namespace conclave

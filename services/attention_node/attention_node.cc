@@ -74,7 +74,7 @@ ServerFacts facts_of(const ModelFolder& folder, const NodeFlags& flags, const No
           .incarnation = make_incarnation(),
           .address = address,
           .metrics_address = flags.server.advertised_metrics(node.metrics->address(), address),
-          .profile = profile_of_node(*folder.checkpoint, flags),
+          .profile = profile_of_node(folder, flags),
           .version = server_version(),
           .cache_tokens = flags.stack_options(folder).rounded_cache_tokens(),
           .max_requests = flags.max_requests};
@@ -98,7 +98,8 @@ void watch(Node* node, StopSignal* stop) {
 absl::Status run_attention_node(const NodeFlags& flags, StopSignal* stop) {
   ReadyLine ready(flags.server.ready_fd);
   RETURN_IF_ERROR(flags.server.apply());
-  ASSIGN_OR_RETURN(const ModelFolder folder, read_model_folder(flags.server.model));
+  ASSIGN_OR_RETURN(const ModelFolder folder,
+                   read_model_folder(flags.server.model, flags.server.weights.types()));
   Node node;
   RETURN_IF_ERROR(load(folder, flags, &ready, &node));
   const ServerFacts facts = facts_of(folder, flags, node);

@@ -31,10 +31,12 @@ absl::StatusOr<std::unique_ptr<NodeModel>> NodeModel::load(const ModelFolder& fo
   RETURN_IF_ERROR(check_memory(folder, flags));
   ASSIGN_OR_RETURN(std::unique_ptr<ThreadPool> threads, ThreadPool::start(flags.server.pool()));
   std::unique_ptr<NodeModel> model(new NodeModel(folder, std::move(threads)));
-  ASSIGN_OR_RETURN(model->trunk_, load_trunk(*folder.checkpoint, folder.config,
-                                             [&](uint64_t done, uint64_t total) {
-                                               progress("trunk", done, total);
-                                             }));
+  const auto trunk_progress = [&](uint64_t done, uint64_t total) {
+    progress("trunk", done, total);
+  };
+  const LoadOptions load{.types = folder.weights(), .executor = model->threads_.get()};
+  ASSIGN_OR_RETURN(model->trunk_,
+                   load_trunk(*folder.checkpoint, folder.config, trunk_progress, load));
   RETURN_IF_ERROR(model->make_moe(flags, clock, legs));
   MoeLayer* const moe = model->remote_ != nullptr ? static_cast<MoeLayer*>(model->remote_.get())
                                                   : model->experts_.get();
@@ -78,8 +80,9 @@ void NodeModel::use_view(const ClusterView& view) {
   experts_->set_placement(placement_of(view, config.num_layers, config.moe.gate.num_experts));
 }
 
-NumericProfile profile_of_node(const Checkpoint& checkpoint, const NodeFlags& flags) {
-  NumericProfile profile = profile_of_weights(checkpoint);
+NumericProfile profile_of_node(const ModelFolder& folder, const NodeFlags& flags) {
+  NumericProfile profile = profile_of_weights(*folder.checkpoint, folder.weights());
+  profile.trunk_type = folder.weights().trunk_to_string();
   profile.cache_type = flags.cache_dtype;
   profile.attention_form = "absorbed";
   if (!flags.routes_here()) return profile;  // the gateway decides the types of rows

@@ -51,6 +51,6 @@ class NodeModel {
 };
 
 // Fields that an attention node adds to profile_of_weights().
-NumericProfile profile_of_node(const Checkpoint& checkpoint, const NodeFlags& flags);
+NumericProfile profile_of_node(const ModelFolder& folder, const NodeFlags& flags);
 
 }  // namespace conclave

@@ -18,6 +18,8 @@ struct Command {
 
 Command add_generate(CLI::App* parent);
 Command add_logits(CLI::App* parent);
+Command add_eval(CLI::App* parent);
+Command add_convert(CLI::App* parent);
 Command add_inspect(CLI::App* parent);
 Command add_tokenize(CLI::App* parent);
 Command add_up(CLI::App* parent);

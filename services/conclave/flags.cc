@@ -97,6 +97,7 @@ void RuntimeFlags::add_to(CLI::App* app) {
                   "Kernels to use: avx2 gives the bits of an AVX2 machine anywhere")
       ->check(CLI::IsMember({"auto", "avx2", "avx512"}))
       ->capture_default_str();
+  weights.add_to(app);
   app->add_flag("--overcommit", overcommit, "Load a model that exceeds the available memory");
 }
 
@@ -126,7 +127,7 @@ absl::StatusOr<LocalModel::Options> RuntimeFlags::resolve(const ModelConfig& con
 absl::Status RuntimeFlags::check_not_given(const CLI::App& app, const std::string& instead) {
   for (const char* const flag :
        {"--wire", "--cache-dtype", "--expert-shards", "--prefill-chunk", "--threads",
-        "--pin-threads", "--cache-tokens", "--instructions", "--overcommit"}) {
+        "--pin-threads", "--cache-tokens", "--instructions", "--weights", "--overcommit"}) {
     if (app.count(flag) == 0) continue;
     return absl::InvalidArgumentError(
         absl::StrCat(flag, " is for an engine in this process, not for ", instead));

@@ -13,6 +13,7 @@
 #include "model/sampler/sampling_params.h"
 #include "proto/inference.pb.h"
 #include "services/local/local_model.h"
+#include "services/server/weights_flag.h"
 
 namespace conclave {
 
@@ -23,7 +24,7 @@ CLI::Validator not_empty();
 void add_model_option(CLI::App* app, const std::string& name, std::string* dir);
 
 // --wire, --cache-dtype, --expert-shards, --prefill-chunk, --threads, --pin-threads,
-// --cache-tokens, --instructions, --overcommit.
+// --cache-tokens, --instructions, --weights, --overcommit.
 struct RuntimeFlags {
   std::string wire = "bf16";
   std::string cache_dtype = "bf16";
@@ -33,6 +34,7 @@ struct RuntimeFlags {
   bool pin_threads = false;
   int32_t cache_tokens = 0;  // 0: as many as the request needs
   std::string instructions = "auto";
+  WeightsFlag weights;
   bool overcommit = false;
 
   void add_to(CLI::App* app);

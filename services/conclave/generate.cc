@@ -47,7 +47,8 @@ int32_t tokens_needed(const Request& request, const ModelConfig& config) {
 }
 
 absl::Status generate(const GenerateFlags& flags) {
-  ASSIGN_OR_RETURN(const ModelFolder folder, read_model_folder(flags.model));
+  ASSIGN_OR_RETURN(const ModelFolder folder,
+                   read_model_folder(flags.model, flags.runtime.weights.types()));
   RETURN_IF_ERROR(check_flags(flags, folder));
   Request request{.id = kOnlyRequest};
   ASSIGN_OR_RETURN(request.prompt, prompt_ids(flags.prompt, folder));

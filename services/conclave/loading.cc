@@ -10,19 +10,20 @@
 
 namespace conclave {
 
-LocalModel::Listener loading_on_stderr() {
+LocalModel::Listener loading_on_stderr(const std::string& doing, const std::string& done) {
   LocalModel::Listener listener;
   listener.say = [](std::string_view text) {
     std::fprintf(stderr, "%s\n", one_line(text).c_str());
   };
   const bool terminal = isatty(STDERR_FILENO) == 1;
-  listener.progress = [terminal](std::string_view part, uint64_t done, uint64_t total) {
+  listener.progress = [terminal, doing, said = done](std::string_view part, uint64_t done,
+                                                     uint64_t total) {
     if (terminal) {
-      std::fprintf(stderr, "\rloading %s: %s of %s\033[K%s", std::string(part).c_str(),
+      std::fprintf(stderr, "\r%s %s: %s of %s\033[K%s", doing.c_str(), one_line(part).c_str(),
                    format_bytes(done).c_str(), format_bytes(total).c_str(),
                    done == total ? "\n" : "");
     } else if (done == total) {
-      std::fprintf(stderr, "loaded %s: %s\n", std::string(part).c_str(),
+      std::fprintf(stderr, "%s %s: %s\n", said.c_str(), one_line(part).c_str(),
                    format_bytes(total).c_str());
     }
   };

@@ -62,7 +62,8 @@ absl::StatusOr<Request> make_request(const LogitsFlags& flags, std::vector<int32
 
 absl::Status write_logits(const LogitsFlags& flags) {
   RETURN_IF_ERROR(check_can_write(flags.out));
-  ASSIGN_OR_RETURN(const ModelFolder folder, read_model_folder(flags.model));
+  ASSIGN_OR_RETURN(const ModelFolder folder,
+                   read_model_folder(flags.model, flags.runtime.weights.types()));
   ASSIGN_OR_RETURN(std::vector<int32_t> ids, prompt_ids(flags.prompt, folder));
   const int64_t num_ids = static_cast<int64_t>(ids.size());
   ASSIGN_OR_RETURN(Request request, make_request(flags, std::move(ids)));

@@ -40,8 +40,9 @@ int run(int argc, char** argv) {
   app.name("conclave");
   app.require_subcommand(1);
   app.set_version_flag("--version", CONCLAVE_VERSION);
-  const std::vector<Command> commands = {add_generate(&app), add_logits(&app), add_inspect(&app),
-                                         add_tokenize(&app), add_up(&app),     add_status(&app)};
+  const std::vector<Command> commands = {add_generate(&app), add_logits(&app),  add_eval(&app),
+                                         add_convert(&app),  add_inspect(&app), add_tokenize(&app),
+                                         add_up(&app),       add_status(&app)};
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& error) {

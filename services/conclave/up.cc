@@ -39,6 +39,7 @@ struct UpFlags {
   int32_t cache_tokens = 65536;
   int32_t prefill_chunk = 512;
   std::string instructions = "auto";
+  WeightsFlag weights;
   double drain_timeout_seconds = 10;
 };
 
@@ -66,6 +67,9 @@ LocalCluster::Options cluster_options(const UpFlags& flags, const std::string& d
                                 .gateway_flags = common,
                                 .node_flags = common,
                                 .expert_flags = common};
+  const std::string weights = absl::StrCat("--weights=", flags.weights.text);
+  options.node_flags.push_back(weights);
+  options.expert_flags.push_back(weights);
   const std::string out = absl::StrCat("--wire-out=", flags.wire);
   const std::string back = absl::StrCat("--wire-back=", flags.wire);
   for (auto* const who : {&options.gateway_flags, &options.node_flags}) {
@@ -223,6 +227,7 @@ Command add_up(CLI::App* parent) {
                   "Kernels to use: avx2 gives the bits of an AVX2 machine anywhere")
       ->check(CLI::IsMember({"auto", "avx2", "avx512"}))
       ->capture_default_str();
+  flags->weights.add_to(app);
   app->add_option("--drain-timeout", flags->drain_timeout_seconds,
                   "Seconds that requests under way may take when the cluster is stopped")
       ->check(CLI::Range(0.0, 3600.0))

@@ -48,19 +48,24 @@ absl::StatusOr<ExpertSet> parse_held(const ExpertServerFlags& flags, const Model
 }  // namespace
 
 absl::StatusOr<std::unique_ptr<ExpertHolding>> load_holding(const ExpertServerFlags& flags,
-                                                            LoadProgress progress) {
+                                                            LoadProgress progress,
+                                                            Executor* executor) {
   auto holding = std::make_unique<ExpertHolding>();
-  ASSIGN_OR_RETURN(holding->folder, read_model_folder(flags.server.model));
+  ASSIGN_OR_RETURN(holding->folder,
+                   read_model_folder(flags.server.model, flags.server.weights.types()));
   ASSIGN_OR_RETURN(holding->held, parse_held(flags, holding->folder.config));
   holding->capacity_bytes =
       flags.capacity_bytes == 0 ? host_memory().available_bytes : flags.capacity_bytes;
   RETURN_IF_ERROR(check_memory(flags, *holding));
-  ASSIGN_OR_RETURN(holding->weights, load_experts(*holding->folder.checkpoint,
-                                                  holding->folder.config, holding->held, progress));
+  const ModelFolder& folder = holding->folder;
+  ASSIGN_OR_RETURN(holding->weights,
+                   load_experts(*folder.checkpoint, folder.config, holding->held, progress,
+                                {.types = folder.weights(), .executor = executor}));
   // Control believes nobody who holds more than there is room for.
   holding->capacity_bytes = std::max(holding->capacity_bytes, holding->weights.num_bytes);
-  holding->profile = profile_of_weights(*holding->folder.checkpoint);
+  holding->profile = profile_of_weights(*folder.checkpoint, folder.weights());
   log_info("loaded", {{"weight_bytes", holding->weights.num_bytes},
+                      {"weight_type", holding->profile.weight_type},
                       {"instructions", holding->profile.instructions}});
   return holding;
 }

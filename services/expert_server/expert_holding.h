@@ -5,6 +5,7 @@
 #include <memory>
 
 #include "absl/status/statusor.h"
+#include "common/executor.h"
 #include "model/numeric_profile.h"
 #include "model/weights/expert_set.h"
 #include "model/weights/load_meter.h"
@@ -22,8 +23,9 @@ struct ExpertHolding {
 };
 
 // RESOURCE_EXHAUSTED before anything is read where it does not fit and --overcommit is not given.
-// `progress` is told how far it is, in bytes.
+// `progress` is told how far it is, in bytes; `executor` converts.
 absl::StatusOr<std::unique_ptr<ExpertHolding>> load_holding(const ExpertServerFlags& flags,
-                                                            LoadProgress progress);
+                                                            LoadProgress progress,
+                                                            Executor* executor);
 
 }  // namespace conclave

@@ -66,7 +66,7 @@ absl::Status ExpertServer::load(StopSignal* stop, ReadyLine* ready) {
     ready->progress(part, done, total);
   };
   ASSIGN_OR_RETURN(threads_, ThreadPool::start(flags_.server.pool()));
-  ASSIGN_OR_RETURN(holding_, load_holding(flags_, progress));
+  ASSIGN_OR_RETURN(holding_, load_holding(flags_, progress, threads_.get()));
   counts_.set_weights(holding_->weights.num_bytes, holding_->held.size());
   offer_shared_memory();
   worker_ = std::make_unique<ExpertWorker>(

@@ -31,7 +31,7 @@ class LocalCluster {
     int32_t port = 0;  // of the gateway; 0: any
     std::string routing = "local";
     std::string transport = "auto";  // of legs: auto, grpc or shm
-    std::string log_dir;  // a file per process; empty: all of it on our stderr
+    std::string log_dir;             // a file per process; empty: all of it on our stderr
 
     // Further flags of each role's processes.
     std::vector<std::string> gateway_flags;

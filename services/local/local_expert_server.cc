@@ -8,8 +8,9 @@ namespace conclave {
 
 absl::StatusOr<std::unique_ptr<LocalExpertServer>> LocalExpertServer::load(
     const Checkpoint& checkpoint, const ModelConfig& config, const ExpertSet& held,
-    Executor* executor, LoadProgress progress) {
-  ASSIGN_OR_RETURN(ExpertWeights weights, load_experts(checkpoint, config, held, progress));
+    Executor* executor, LoadProgress progress, const WeightTypes& types) {
+  ASSIGN_OR_RETURN(ExpertWeights weights, load_experts(checkpoint, config, held, progress,
+                                                       {.types = types, .executor = executor}));
   return std::unique_ptr<LocalExpertServer>(
       new LocalExpertServer(config, std::move(weights), executor));
 }

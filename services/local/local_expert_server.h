@@ -17,12 +17,11 @@ namespace conclave {
 
 class LocalExpertServer final : public LoopbackServer {
  public:
-  // Loads the experts of `held`. `checkpoint`, `config` and `executor` outlive the server.
-  static absl::StatusOr<std::unique_ptr<LocalExpertServer>> load(const Checkpoint& checkpoint,
-                                                                 const ModelConfig& config,
-                                                                 const ExpertSet& held,
-                                                                 Executor* executor,
-                                                                 LoadProgress progress);
+  // Loads the experts of `held`, in the format of `types`. `checkpoint`, `config` and `executor`
+  // outlive the server.
+  static absl::StatusOr<std::unique_ptr<LocalExpertServer>> load(
+      const Checkpoint& checkpoint, const ModelConfig& config, const ExpertSet& held,
+      Executor* executor, LoadProgress progress, const WeightTypes& types = {});
 
   void submit(const LegRequest& request, LegReply* reply) override;
   bool run() override;

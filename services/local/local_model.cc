@@ -64,10 +64,11 @@ absl::StatusOr<std::unique_ptr<LocalModel>> LocalModel::load(const ModelFolder& 
                    ThreadPool::start({.num_threads = options.threads, .pin = options.pin_threads}));
   RETURN_IF_ERROR(check_memory(folder, options, listener));
   std::unique_ptr<LocalModel> model(new LocalModel(folder, options, std::move(threads)));
-  ASSIGN_OR_RETURN(model->trunk_, load_trunk(*folder.checkpoint, folder.config,
-                                             [&](uint64_t done, uint64_t total) {
-                                               listener.progress("trunk", done, total);
-                                             }));
+  const auto progress = [&](uint64_t done, uint64_t total) {
+    listener.progress("trunk", done, total);
+  };
+  const LoadOptions load{.types = folder.weights(), .executor = model->threads_.get()};
+  ASSIGN_OR_RETURN(model->trunk_, load_trunk(*folder.checkpoint, folder.config, progress, load));
   RETURN_IF_ERROR(model->load_experts(folder, listener));
   RETURN_IF_ERROR(model->build(folder));
   return model;
@@ -82,9 +83,9 @@ absl::Status LocalModel::load_experts(const ModelFolder& folder, const Listener&
     };
     const ExpertRange range{.shard_idx = i, .num_shards = options_.expert_shards};
     ASSIGN_OR_RETURN(const ExpertSet held, ExpertSet::shard(config_, range));
-    ASSIGN_OR_RETURN(
-        std::unique_ptr<LocalExpertServer> shard,
-        LocalExpertServer::load(*folder.checkpoint, config_, held, threads_.get(), progress));
+    ASSIGN_OR_RETURN(std::unique_ptr<LocalExpertServer> shard,
+                     LocalExpertServer::load(*folder.checkpoint, config_, held, threads_.get(),
+                                             progress, folder.weights()));
     transport_.add_server(ServerId{i}, shard.get());
     shards_.push_back(std::move(shard));
   }

@@ -18,12 +18,12 @@ absl::Status ModelFolder::check_serves_text() const {
       absl::StrCat(dir, "/tokenizer.json is missing, so this model takes and gives ids only"));
 }
 
-absl::StatusOr<ModelFolder> read_model_folder(const std::string& dir) {
+absl::StatusOr<ModelFolder> read_model_folder(const std::string& dir, const WeightTypes& weights) {
   ModelFolder folder{.dir = dir};
   ASSIGN_OR_RETURN(folder.config, read_model_config(dir));
   ASSIGN_OR_RETURN(folder.generation, read_generation_config(dir, folder.config));
   ASSIGN_OR_RETURN(folder.checkpoint, Checkpoint::open(dir));
-  ASSIGN_OR_RETURN(folder.size, measure_model(*folder.checkpoint, folder.config));
+  ASSIGN_OR_RETURN(folder.size, measure_model(*folder.checkpoint, folder.config, weights));
   absl::StatusOr<std::unique_ptr<Tokenizer>> tokenizer = Tokenizer::load(dir);
   if (tokenizer.ok()) {
     folder.tokenizer = *std::move(tokenizer);

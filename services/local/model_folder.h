@@ -21,6 +21,9 @@ struct ModelFolder {
   std::unique_ptr<Tokenizer> tokenizer;  // null: the model serves ids
   ModelSize size;
 
+  // What loading converts.
+  const WeightTypes& weights() const { return size.converted; }
+
   // Ids that may be drawn: padding of the vocabulary beyond the tokenizer is not.
   int32_t num_drawable_ids() const;
 
@@ -28,6 +31,8 @@ struct ModelFolder {
   absl::Status check_serves_text() const;
 };
 
-absl::StatusOr<ModelFolder> read_model_folder(const std::string& dir);
+// `weights` is how the numbers are wanted; sizes are as they will be.
+absl::StatusOr<ModelFolder> read_model_folder(const std::string& dir,
+                                              const WeightTypes& weights = {});
 
 }  // namespace conclave

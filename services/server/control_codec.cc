@@ -99,6 +99,7 @@ NumericProfile from_proto(const v1::NumericProfile& message) {
           .weight_type = message.weight_type(),
           .kernel_version = message.kernel_version(),
           .instructions = message.instructions(),
+          .trunk_type = message.trunk_type(),
           .wire_out = message.wire_out(),
           .wire_back = message.wire_back(),
           .cache_type = message.cache_type(),
@@ -110,6 +111,7 @@ void to_proto(const NumericProfile& profile, v1::NumericProfile* message) {
   message->set_weight_type(profile.weight_type);
   message->set_kernel_version(profile.kernel_version);
   message->set_instructions(profile.instructions);
+  message->set_trunk_type(profile.trunk_type);
   message->set_wire_out(profile.wire_out);
   message->set_wire_back(profile.wire_back);
   message->set_cache_type(profile.cache_type);

@@ -41,6 +41,7 @@ void add_node_flags(CLI::App* app, ServerFlags* flags) {
                   "Name in the cluster, unique and kept over restarts; default: the advertised "
                   "address")
       ->check(not_empty());
+  flags->weights.add_to(app);
 }
 
 void add_address_flags(CLI::App* app, ServerFlags* flags) {

@@ -10,6 +10,7 @@
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
 #include "common/thread_pool.h"
+#include "services/server/weights_flag.h"
 
 namespace conclave {
 
@@ -20,6 +21,7 @@ struct ServerFlags {
   std::string advertise_address;  // empty: the bound address
   std::string metrics_listen = "127.0.0.1:0";
   std::string control;    // HOST:PORT; nodes only
+  WeightsFlag weights;    // nodes only
   std::string server_id;  // empty: the advertised address; nodes only
   int32_t threads = 0;    // 0: the cores this process may use
   bool pin_threads = false;

@@ -147,7 +147,7 @@ def flags_of_page(program):
 
 class TablesTest(unittest.TestCase):
     def test_conclave(self):
-        for command in ("up", "status"):
+        for command in ("up", "status", "convert"):
             self.compare(command, conclave(command, "--help").text())
 
     def test_servers(self):

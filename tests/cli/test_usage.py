@@ -5,7 +5,7 @@ import re
 
 from support import BARD, REPOSITORY, CliTest, conclave, main
 
-COMMANDS = ["generate", "logits", "inspect", "tokenize", "up", "status"]
+COMMANDS = ["generate", "logits", "eval", "convert", "inspect", "tokenize", "up", "status"]
 GENERATE = ["generate", "--model", BARD, "--prompt", "a"]
 
 

@@ -131,7 +131,7 @@ TEST(DTypeTest, NaNStaysNaNInBf16) {
 }
 
 TEST(DTypeTest, NamesLeadBack) {
-  for (const DType dtype : {DType::kF32, DType::kF16, DType::kBF16, DType::kF8E4M3}) {
+  for (const DType dtype : {DType::kF32, DType::kF16, DType::kBF16, DType::kF8E4M3, DType::kI8}) {
     EXPECT_EQ(parse_dtype(dtype_name(dtype)), dtype);
   }
 }

@@ -49,12 +49,14 @@ TEST(NumericProfile, DifferencesAreNamed) {
                                .weight_type = "stored",
                                .kernel_version = 1,
                                .instructions = "avx2",
+                               .trunk_type = "stored",
                                .wire_out = "bf16",
                                .wire_back = "bf16",
                                .cache_type = "bf16",
                                .attention_form = "absorbed"};
   NumericProfile server = node;
   server.wire_out = server.wire_back = server.cache_type = server.attention_form = "";
+  server.trunk_type = "";
   EXPECT_TRUE(agree(node, node).ok());
   EXPECT_TRUE(agree(node, server).ok()) << "what an expert server does not decide";
   EXPECT_TRUE(agree(server, node).ok());
@@ -70,6 +72,13 @@ TEST(NumericProfile, DifferencesAreNamed) {
   other.kernel_version = 2;
   EXPECT_THAT(std::string(agree(node, other).message()), HasSubstr("kernel version"));
   other = server;
+  other.weight_type = "int8";
+  EXPECT_THAT(std::string(agree(node, other).message()), HasSubstr("experts' weights is int8"));
+  other = node;
+  other.trunk_type = "head=int8";
+  EXPECT_THAT(std::string(agree(node, other).message()), HasSubstr("trunk's weights"));
+  EXPECT_TRUE(agree(server, other).ok()) << "it has no trunk";
+  other = server;
   other.weights = "bb";
   EXPECT_THAT(std::string(agree(node, other).message()), HasSubstr("fingerprint"));
 }
@@ -78,6 +87,8 @@ TEST(NumericProfile, OfThisProcess) {
   const auto golden = Checkpoint::open(golden_dir("moonlight"));
   ASSERT_TRUE(golden.ok());
   const NumericProfile profile = profile_of_weights(**golden);
+  EXPECT_EQ(profile.weight_type, "stored");
+  EXPECT_EQ(profile_of_weights(**golden, {.experts = DType::kI8}).weight_type, "int8");
   EXPECT_EQ(profile.weights, fingerprint_of(**golden));
   EXPECT_EQ(profile.kernel_version, kKernelVersion);
   EXPECT_THAT(profile.instructions, testing::AnyOf("avx2", "avx512"));

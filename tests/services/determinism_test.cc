@@ -31,11 +31,12 @@ struct Setting {
   int32_t chunk = 512;
   int32_t threads = 1;
   bool tiny_cache = false;
+  bool int8 = false;
 
   std::string name() const {
     return std::string(company == Company::kAlone ? "Alone" : "Together") + "_shards" +
            std::to_string(shards) + "_chunk" + std::to_string(chunk) + "_threads" +
-           std::to_string(threads) + (tiny_cache ? "_tiny" : "_ample");
+           std::to_string(threads) + (tiny_cache ? "_tiny" : "_ample") + (int8 ? "_int8" : "");
   }
 };
 
@@ -78,17 +79,38 @@ bool is_full() {
   return full != nullptr && std::string(full) == "1";
 }
 
+// Weights of int8 are other kernels in the same engine: enough that each other setting occurs.
+std::vector<Setting> int8_settings() {
+  std::vector<Setting> settings = {{Company::kTogether, 1, 512, 2, false},
+                                   {Company::kTogether, 3, 7, 1, true},
+                                   {Company::kAlone, 2, 64, 2, true},
+                                   {Company::kAlone, 5, 1, 1, false}};
+  for (Setting& setting : settings) setting.int8 = true;
+  return settings;
+}
+
+std::vector<Setting> tested_settings() {
+  std::vector<Setting> settings = is_full() ? all_settings() : pairwise_settings();
+  const std::vector<Setting> int8 = int8_settings();
+  settings.insert(settings.end(), int8.begin(), int8.end());
+  return settings;
+}
+
 class DeterminismTest : public testing::TestWithParam<Setting> {
  protected:
   static void SetUpTestSuite() {
-    auto folder = read_model_folder(golden_dir("bard"));
-    ASSERT_TRUE(folder.ok()) << folder.status();
-    folder_ = new ModelFolder(*std::move(folder));
-    expected_ = new std::vector<Answer>(run({}).answers);
+    for (const bool int8 : {false, true}) {
+      auto folder = read_model_folder(golden_dir("bard"), *parse_weight_types(kWeights[int8]));
+      ASSERT_TRUE(folder.ok()) << folder.status();
+      folders_[int8] = new ModelFolder(*std::move(folder));
+      expected_[int8] = new std::vector<Answer>(run({.int8 = int8}).answers);
+    }
   }
   static void TearDownTestSuite() {
-    delete expected_;
-    delete folder_;
+    for (const bool int8 : {false, true}) {
+      delete expected_[int8];
+      delete folders_[int8];
+    }
   }
 
   struct Run {
@@ -103,26 +125,28 @@ class DeterminismTest : public testing::TestWithParam<Setting> {
         .threads = setting.threads,
         .max_running = kNumRequests,
         .cache_tokens = setting.tiny_cache ? kTinyTokens : kAmpleTokens};
-    auto model = LocalModel::load(*folder_, options, {});
+    auto model = LocalModel::load(*folders_[setting.int8], options, {});
     CHECK(model.ok());
     Engine& engine = (*model)->engine();
     std::vector<Answer> answers =
-        run_requests(&engine, mixed_requests(folder_->config.vocab_size), setting.company);
+        run_requests(&engine, mixed_requests(folders_[0]->config.vocab_size), setting.company);
     return {std::move(answers), engine.num_preemptions()};
   }
 
-  static ModelFolder* folder_;
-  static std::vector<Answer>* expected_;
+  static constexpr const char* kWeights[] = {"stored", "int8"};
+  static ModelFolder* folders_[2];  // by Setting::int8
+  static std::vector<Answer>* expected_[2];
 };
 
-ModelFolder* DeterminismTest::folder_ = nullptr;
-std::vector<Answer>* DeterminismTest::expected_ = nullptr;
+ModelFolder* DeterminismTest::folders_[2] = {};
+std::vector<Answer>* DeterminismTest::expected_[2] = {};
 
 TEST_P(DeterminismTest, SameBits) {
   const Run run = DeterminismTest::run(GetParam());
-  ASSERT_EQ(run.answers.size(), expected_->size());
+  const std::vector<Answer>& expected = *expected_[GetParam().int8];
+  ASSERT_EQ(run.answers.size(), expected.size());
   for (size_t i = 0; i < run.answers.size(); ++i) {
-    const auto difference = first_difference(run.answers[i], (*expected_)[i]);
+    const auto difference = first_difference(run.answers[i], expected[i]);
     EXPECT_FALSE(difference.has_value()) << "request " << i << ": " << *difference;
   }
   if (GetParam().tiny_cache && GetParam().company == Company::kTogether) {
@@ -130,8 +154,7 @@ TEST_P(DeterminismTest, SameBits) {
   }
 }
 
-INSTANTIATE_TEST_SUITE_P(Settings, DeterminismTest,
-                         testing::ValuesIn(is_full() ? all_settings() : pairwise_settings()),
+INSTANTIATE_TEST_SUITE_P(Settings, DeterminismTest, testing::ValuesIn(tested_settings()),
                          [](const testing::TestParamInfo<Setting>& info) {
                            return info.param.name();
                          });
@@ -155,8 +178,17 @@ TEST(DeterminismSettings, PairwiseCoversEveryPair) {
 // Requests differ, or the test above would compare 32 times the same.
 TEST_F(DeterminismTest, RequestsAreMixed) {
   std::set<std::vector<int32_t>> answers;
-  for (const Answer& answer : *expected_) answers.insert(answer.ids);
+  for (const Answer& answer : *expected_[0]) answers.insert(answer.ids);
   EXPECT_GT(answers.size(), static_cast<size_t>(kNumRequests) * 3 / 4);
+}
+
+// Nor would int8 be tested if its answers were those of the stored weights.
+TEST_F(DeterminismTest, Int8IsAnotherProfile) {
+  size_t num_different = 0;
+  for (size_t i = 0; i < expected_[0]->size(); ++i) {
+    num_different += first_difference((*expected_[0])[i], (*expected_[1])[i]).has_value() ? 1 : 0;
+  }
+  EXPECT_GT(num_different, static_cast<size_t>(kNumRequests) / 4);
 }
 
 }  // namespace

@@ -24,11 +24,13 @@ float value_at(const Weight& w, int32_t row, int32_t col) {
     case DType::kF16:
       return to_f32(static_cast<const f16*>(w.data)[at]);
     case DType::kF8E4M3:
+    case DType::kI8:
       break;
   }
   const int32_t scale_row = (w.first_row + row) / w.block_rows;
-  return to_f32(static_cast<const f8e4m3*>(w.data)[at]) *
-         w.scale[scale_row * w.scale_cols + col / w.block_cols];
+  const float scale = w.scale[scale_row * w.scale_cols + col / w.block_cols];
+  if (w.dtype == DType::kI8) return static_cast<const int8_t*>(w.data)[at] * scale;
+  return to_f32(static_cast<const f8e4m3*>(w.data)[at]) * scale;
 }
 
 }  // namespace

@@ -13,8 +13,8 @@
 
 #include <thread>
 
-#include "tests/router/wire/raw_stream.h"
 #include "tests/router/speaking_handler.h"
+#include "tests/router/wire/raw_stream.h"
 #include "tests/router/wire/wire_server.h"
 
 namespace conclave {

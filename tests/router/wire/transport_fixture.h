@@ -9,8 +9,8 @@
 #include <string>
 
 #include "router/wire/grpc_transport.h"
-#include "tests/router/wire/frames.h"
 #include "tests/router/speaking_handler.h"
+#include "tests/router/wire/frames.h"
 #include "tests/router/wire/wire_server.h"
 
 namespace conclave {

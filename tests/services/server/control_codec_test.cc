@@ -130,6 +130,7 @@ TEST(ControlCodecTest, HellosComeBack) {
                                       .weight_type = "stored",
                                       .kernel_version = 3,
                                       .instructions = "avx2",
+                                      .trunk_type = "head=int8",
                                       .wire_out = "bf16",
                                       .wire_back = "f32",
                                       .cache_type = "f32",
