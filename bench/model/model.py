@@ -3,7 +3,7 @@
 llama.cpp on a model of the same shape.
 
 usage: bench/model/model.py [--shape v3-mini|v2-lite-8l] [--model DIR] [--weights LIST]
-                            [--rounds N] [--threads N] [--no-peer] [--quick]
+                            [--rounds N] [--threads N] [--no-peer] [--quick] [--only REGEX]
 
 --weights takes types separated by commas; `stored` is none asked for. With --model the model is
 somebody else's and has no peer. Where no peer can be had the reason is said and the rest runs.
@@ -13,6 +13,7 @@ batches of sequences (the package has no llama-batched-bench); ours stand beside
 
 import argparse
 import json
+import re
 import resource
 import subprocess
 import sys
@@ -68,8 +69,12 @@ class Ours:
         self.process.wait()
 
 
-def tests(quick):
-    """(case, words for bench_model, arguments of the peer or None)"""
+def tests(args):
+    """(case, words for bench_model, arguments of the peer or None) of those that were asked for."""
+    return [test for test in all_tests(args.quick) if re.search(args.only, test[0])]
+
+
+def all_tests(quick):
     for n in PREFILLS[:1] if quick else PREFILLS:
         yield f"prefill {n}", ("prefill", n), {"prefill": n}
     for depth in DEPTHS[:1] if quick else DEPTHS:
@@ -84,7 +89,7 @@ def measure(engines, peer, args):
     speeds = {}
     for round_no in range(args.rounds):
         say(f"round {round_no + 1} of {args.rounds}")
-        for case, words, of_peer in tests(args.quick):
+        for case, words, of_peer in tests(args):
             for engine in engines:
                 if round_no == 0 and words[0] != "prefill":
                     engine.ask(words[0], *words[1:-1], 2)  # pages and caches are warm for all
@@ -96,7 +101,7 @@ def measure(engines, peer, args):
 
 
 def report_all(report, speeds, weights, args):
-    for case, _, of_peer in tests(args.quick):
+    for case, _, of_peer in tests(args):
         for who in (*weights, "llama.cpp"):
             report.add(case, f"{who}", "tokens/s", speeds.get((case, who), []))
         if of_peer is not None and (case, "llama.cpp") in speeds:
@@ -107,9 +112,9 @@ def report_all(report, speeds, weights, args):
             report.add_ratios(case, f"{one} / {weights[0]}", speeds[case, one],
                               speeds[case, weights[0]])
     for one in weights:
-        single = speeds[f"1 sequences at {BATCH_DEPTH}", one]
-        for case, words, of_peer in tests(args.quick):
-            if words[0] == "together" and words[2] > 1:
+        single = speeds.get((f"1 sequences at {BATCH_DEPTH}", one), [])
+        for case, words, of_peer in tests(args):
+            if single and words[0] == "together" and words[2] > 1:
                 report.add_ratios(case, f"{one}, of one sequence", speeds[case, one], single)
 
 
@@ -122,6 +127,7 @@ def parse():
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--no-peer", action="store_true")
     parser.add_argument("--quick", action="store_true")
+    parser.add_argument("--only", default="", help="pattern of the cases to run")
     return parser.parse_args()
 
 
