@@ -154,8 +154,7 @@ TEST_P(DeterminismTest, SameBits) {
   }
 }
 
-INSTANTIATE_TEST_SUITE_P(Settings, DeterminismTest,
-                         testing::ValuesIn(tested_settings()),
+INSTANTIATE_TEST_SUITE_P(Settings, DeterminismTest, testing::ValuesIn(tested_settings()),
                          [](const testing::TestParamInfo<Setting>& info) {
                            return info.param.name();
                          });
