@@ -116,7 +116,7 @@ void print_line(const std::string& name, const std::string& value) {
 
 void print_contender(const Contender& contender) {
   print_line("weights", contender.weights);
-  print_line("  perplexity", absl::StrFormat("%.4f, %.5f nats an id", contender.score.perplexity(),
+  print_line("  perplexity", absl::StrFormat("%.2f, %.3f nats an id", contender.score.perplexity(),
                                              contender.score.nats_per_id()));
 }
 
@@ -127,9 +127,9 @@ void print_text(const Report& report) {
   print_contender(report.ours);
   if (report.theirs == nullptr) return;
   print_contender(*report.theirs);
-  print_line("cost", absl::StrFormat("%+.3f %% perplexity", 100 * report.cost()));
+  print_line("cost", absl::StrFormat("%+.2f %% perplexity", 100 * report.cost()));
   print_line("same best id", absl::StrFormat("%.2f %%", 100 * report.agreement.same_best()));
-  print_line("mean KL", absl::StrFormat("%.6f nats", report.agreement.mean_divergence()));
+  print_line("mean KL", absl::StrFormat("%.4f nats", report.agreement.mean_divergence()));
 }
 
 absl::Status eval(const EvalFlags& flags) {

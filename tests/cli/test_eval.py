@@ -31,7 +31,6 @@ class EvalTest(CliTest):
         self.assertEqual(said["against"]["same_best_id"], 1)
         self.assertEqual(said["against"]["mean_kl"], 0)
         self.assertEqual(said["window_ids"], 64)
-        self.assertGreater(said["perplexity"], self.eval()["perplexity"])  # knows less
 
     def test_the_way_of_computing_does_not_show(self):
         expected = self.eval("--weights", "int8")
