@@ -34,15 +34,17 @@ function(conclave_library name)
 endfunction()
 
 # conclave_test(NAME SRCS a_test.cc DEPS common LINKS ...): one GoogleTest binary, its tests listed
-# to CTest one by one. Tests may use every floor. They find their data through CONCLAVE_SOURCE_DIR.
+# to CTest one by one, with SERIAL while no other runs. Tests may use every floor. They find their
+# data through CONCLAVE_SOURCE_DIR.
 function(conclave_test name)
-  cmake_parse_arguments(ARG "" "" "SRCS;DEPS;LINKS" ${ARGN})
+  cmake_parse_arguments(ARG "SERIAL" "" "SRCS;DEPS;LINKS" ${ARGN})
   add_executable(${name} ${ARG_SRCS})
   target_include_directories(${name} PRIVATE ${PROJECT_SOURCE_DIR})
   target_link_libraries(${name} PRIVATE ${ARG_DEPS} ${ARG_LINKS} GTest::gtest GTest::gtest_main)
   target_compile_options(${name} PRIVATE ${CONCLAVE_WARNINGS})
   target_compile_definitions(${name} PRIVATE CONCLAVE_SOURCE_DIR="${PROJECT_SOURCE_DIR}")
-  gtest_discover_tests(${name} DISCOVERY_TIMEOUT 120 PROPERTIES TIMEOUT 600)
+  gtest_discover_tests(${name} DISCOVERY_TIMEOUT 120
+                       PROPERTIES TIMEOUT 600 RUN_SERIAL ${ARG_SERIAL})
 endfunction()
 
 # conclave_fuzz(NAME SRCS x_fuzz.cc DEPS model): a libFuzzer target; only with clang and
