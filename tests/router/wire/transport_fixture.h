@@ -9,6 +9,7 @@
 #include <string>
 
 #include "router/wire/grpc_transport.h"
+#include "router/wire/leg_service.h"
 #include "tests/router/speaking_handler.h"
 #include "tests/router/wire/frames.h"
 #include "tests/router/wire/wire_server.h"

@@ -139,6 +139,7 @@ TEST(ControlCodecTest, HellosComeBack) {
                           .capacity_bytes = uint64_t{1} << 40,
                           .held_bytes = 77,
                           .held = some_experts(),
+                          .shm_endpoint = "boot/net/ab",
                           .cache_tokens = int64_t{1} << 33,
                           .max_requests = 9};
   v1::Hello message;
@@ -155,6 +156,7 @@ TEST(ControlCodecTest, HellosComeBack) {
   EXPECT_EQ(back->capacity_bytes, facts.capacity_bytes);
   EXPECT_EQ(back->held_bytes, facts.held_bytes);
   EXPECT_EQ(back->held, facts.held);
+  EXPECT_EQ(back->shm_endpoint, facts.shm_endpoint);
   EXPECT_EQ(back->cache_tokens, facts.cache_tokens);
   EXPECT_EQ(back->max_requests, facts.max_requests);
 }
@@ -185,8 +187,8 @@ TEST(ControlCodecTest, HeartbeatsComeBack) {
 
 TEST(ControlCodecTest, PlacementsComeBack) {
   const ClusterView view{.version = 99,
-                         .servers = {{ServerId{0}, "a", "h:1", some_experts(), true},
-                                     {ServerId{kMax - 1}, "b", "h:2", ExpertSet(4, 8), false}}};
+                         .servers = {{ServerId{0}, "a", "h:1", "boot/net/ab", some_experts(), true},
+                                     {ServerId{kMax - 1}, "b", "h:2", "", ExpertSet(4, 8), false}}};
   v1::PlacementUpdate message;
   to_proto(view, &message);
   const absl::StatusOr<ClusterView> back = from_proto(travel(message), small_config());
