@@ -111,6 +111,16 @@ absl::StatusOr<std::string> detokenize(const std::vector<int32_t>& ids, bool ski
   return model.folder->tokenizer->decode(ids, skip_special);
 }
 
+// MergeFrom() puts ids and logprobs behind each other but lets the later text take the place of the
+// earlier.
+bool merge_deltas(v1::GenerateResponse* last, v1::GenerateResponse* next) {
+  if (!last->has_delta() || !next->has_delta()) return false;
+  const std::string text = last->delta().text() + next->delta().text();
+  last->mutable_delta()->MergeFrom(next->delta());
+  last->mutable_delta()->set_text(text);
+  return true;
+}
+
 void to_proto(const AnswerDelta& delta, v1::GenerateDelta* message) {
   message->set_text(delta.text);
   message->mutable_ids()->Add(delta.ids.begin(), delta.ids.end());

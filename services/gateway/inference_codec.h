@@ -41,6 +41,11 @@ absl::StatusOr<std::string> detokenize(const std::vector<int32_t>& ids, bool ski
                                        const ServedModel& model);
 
 void to_proto(const AnswerDelta& delta, v1::GenerateDelta* message);
+
+// Puts a delta behind the one before it, for a client that reads slower than it is answered. False
+// where one of the two is no delta.
+bool merge_deltas(v1::GenerateResponse* last, v1::GenerateResponse* next);
+
 void to_proto(const AnswerFinish& finish, v1::GenerateFinished* message);
 
 }  // namespace conclave

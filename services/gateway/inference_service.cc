@@ -19,12 +19,6 @@ std::mt19937_64 seeded_from_device() {
   return std::mt19937_64(seed);
 }
 
-bool merge_deltas(v1::GenerateResponse* last, v1::GenerateResponse* next) {
-  if (!last->has_delta() || !next->has_delta()) return false;
-  last->mutable_delta()->MergeFrom(next->delta());
-  return true;
-}
-
 }  // namespace
 
 // A client's stream: the table's sink on one side, gRPC's reactor on the other. Its end goes

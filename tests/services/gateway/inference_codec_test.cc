@@ -107,6 +107,27 @@ TEST_F(InferenceCodecTest, TextComesBackFromItsIds) {
             absl::StatusCode::kFailedPrecondition);
 }
 
+// A slow client gets in one message what a fast one gets in several.
+TEST_F(InferenceCodecTest, MergedDeltasLoseNothing) {
+  v1::GenerateResponse whole;
+  to_proto({.text = "To be", .ids = {1, 2}, .logprobs = {{.chosen = {1, -0.5f}}, {}}},
+           whole.mutable_delta());
+  for (const char* const text : {" or", "", " not"}) {
+    v1::GenerateResponse next;
+    to_proto({.text = text, .ids = {3}, .logprobs = {{.chosen = {3, -1.f}}}}, next.mutable_delta());
+    ASSERT_TRUE(merge_deltas(&whole, &next));
+  }
+  EXPECT_EQ(whole.delta().text(), "To be or not");
+  EXPECT_THAT(whole.delta().ids(), ElementsAre(1, 2, 3, 3, 3));
+  ASSERT_EQ(whole.delta().logprobs_size(), 5);
+  EXPECT_EQ(whole.delta().logprobs(0).chosen().logprob(), -0.5f);
+
+  v1::GenerateResponse finished;
+  finished.mutable_finished();
+  EXPECT_FALSE(merge_deltas(&whole, &finished));
+  EXPECT_FALSE(merge_deltas(&finished, &whole));
+}
+
 TEST_F(InferenceCodecTest, AnswersSayWhatTheyAre) {
   v1::GenerateDelta delta;
   to_proto(AnswerDelta{.text = "hi",
