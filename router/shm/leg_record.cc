@@ -62,7 +62,7 @@ class RecordWalk {
   absl::StatusOr<std::vector<int32_t>> numbers(uint64_t count) {
     if (count > left_.size() / sizeof(int32_t)) return unreadable("shorter than its numbers");
     std::vector<int32_t> values(count);
-    std::memcpy(values.data(), left_.data(), count * sizeof(int32_t));
+    if (count > 0) std::memcpy(values.data(), left_.data(), count * sizeof(int32_t));
     left_ = left_.subspan(count * sizeof(int32_t));
     return values;
   }

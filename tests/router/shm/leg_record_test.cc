@@ -52,6 +52,14 @@ TEST(LegRecord, ALegIsTheSameAfterItsWay) {
   }
 }
 
+TEST(LegRecord, NoRowAndNoPick) {
+  const ArrivedLeg leg{.pick_begin = {0}, .hidden = {.dtype = DType::kF32, .num_cols = 7}};
+  const auto read = read_leg(record_of(1, leg));
+  ASSERT_TRUE(read.ok()) << read.status();
+  EXPECT_TRUE(read->leg.pick_expert.empty());
+  EXPECT_EQ(read->leg.hidden, leg.hidden);
+}
+
 TEST(LegRecord, AnythingButItsOwnLengthIsAnError) {
   std::mt19937 rng(2);
   const ArrivedLeg leg = random_leg(&rng);
