@@ -1,11 +1,14 @@
 #include "common/host_memory.h"
 
+#include <malloc.h>
+
 #include <algorithm>
 #include <array>
 #include <fstream>
 #include <optional>
 
 #include "absl/strings/str_format.h"
+#include "common/check.h"
 
 namespace conclave {
 namespace {
@@ -54,6 +57,11 @@ HostMemory host_memory() {
   memory.total_bytes = std::min(memory.total_bytes, *limit);
   memory.available_bytes = std::min(memory.available_bytes, *limit > used ? *limit - used : 0);
   return memory;
+}
+
+void keep_freed_memory() {
+  CHECK(mallopt(M_MMAP_THRESHOLD, 32 << 20) == 1);
+  CHECK(mallopt(M_TRIM_THRESHOLD, 128 << 20) == 1);
 }
 
 std::string format_bytes(uint64_t bytes) {

@@ -1,5 +1,5 @@
-// How much memory this process may still take: the machine's MemAvailable, cut by the cgroup's
-// limit.
+// The machine's memory: how much this process may still take, which is MemAvailable cut by the
+// cgroup's limit, and what becomes of what it frees.
 #pragma once
 
 #include <cstdint>
@@ -20,6 +20,12 @@ HostMemory host_memory();
 // more than once, such as a checkpoint that is opened again, and the kernel gives them up as well
 // before it refuses memory. Without them such a checkpoint would look like a full house.
 uint64_t reclaimable_bytes(std::istream& memory_stat);
+
+// From now on malloc() keeps up to 128 MiB that are freed instead of giving them back to the
+// system, in blocks of up to 32 MiB, glibc's most. For processes that take and free the same large
+// buffers again and again: each page that is given back costs a fault when it is taken again. Call
+// it before there are threads.
+void keep_freed_memory();
 
 // "1.5 GiB", "70.3 KiB", "12 B".
 std::string format_bytes(uint64_t bytes);

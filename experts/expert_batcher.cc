@@ -35,7 +35,7 @@ void ExpertBatcher::submit(ExpertJob job) {
 bool ExpertBatcher::run_once() {
   if (queue_.empty()) return false;
   const std::vector<ExpertJob> batch = take_batch();
-  std::vector<std::vector<std::byte>> said = engine_->run(batch.front().layer_idx, batch);
+  std::vector<SharedBytes> said = engine_->run(batch.front().layer_idx, batch);
   for (size_t i = 0; i < batch.size(); ++i) batch[i].done(std::move(said[i]));
   return true;
 }

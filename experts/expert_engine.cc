@@ -26,13 +26,13 @@ uint64_t ExpertEngine::scratch_bytes(const ModelConfig& config, int32_t max_grou
   return static_cast<uint64_t>(cols) * static_cast<uint64_t>(max_group_rows) * sizeof(float);
 }
 
-std::vector<std::vector<std::byte>> ExpertEngine::run(int32_t layer_idx,
-                                                      std::span<const ExpertJob> jobs) {
-  std::vector<std::vector<std::byte>> said(jobs.size());
+std::vector<SharedBytes> ExpertEngine::run(int32_t layer_idx, std::span<const ExpertJob> jobs) {
+  std::vector<SharedBytes> said(jobs.size());
   for (size_t j = 0; j < jobs.size(); ++j) {
     CHECK(jobs[j].layer_idx == layer_idx);
-    said[j].resize(static_cast<size_t>(jobs[j].num_picks()) * static_cast<size_t>(hidden_dim_) *
-                   static_cast<size_t>(dtype_bytes(jobs[j].reply_type)));
+    said[j] = SharedBytes::of_size(static_cast<size_t>(jobs[j].num_picks()) *
+                                   static_cast<size_t>(hidden_dim_) *
+                                   static_cast<size_t>(dtype_bytes(jobs[j].reply_type)));
   }
 
   const std::vector<PickPlace> picks = picks_by_expert(jobs);
@@ -68,8 +68,7 @@ std::vector<ExpertEngine::PickPlace> ExpertEngine::picks_by_expert(
 }
 
 void ExpertEngine::run_group(const FfnWeights& weights, std::span<const PickPlace> group,
-                             std::span<const ExpertJob> jobs,
-                             std::vector<std::vector<std::byte>>* said) {
+                             std::span<const ExpertJob> jobs, std::vector<SharedBytes>* said) {
   const int32_t num_rows = static_cast<int32_t>(group.size());
   for (int32_t i = 0; i < num_rows; ++i) {
     const ExpertJob& job = jobs[group[i].job];
@@ -89,7 +88,7 @@ void ExpertEngine::run_group(const FfnWeights& weights, std::span<const PickPlac
     const size_t row_bytes =
         static_cast<size_t>(hidden_dim_) * static_cast<size_t>(dtype_bytes(job.reply_type));
     pack_rows(out_.view().rows(i, 1), job.reply_type,
-              (*said)[group[i].job].data() + static_cast<size_t>(group[i].pick) * row_bytes);
+              (*said)[group[i].job].fill() + static_cast<size_t>(group[i].pick) * row_bytes);
   }
 }
 

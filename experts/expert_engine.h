@@ -37,7 +37,7 @@ class ExpertEngine {
 
   // Runs checked jobs of one layer together. said[i] is job i's answer, packed in its reply type.
   // REQUIRES: check_job() was OK for every job, and all are of `layer_idx`
-  std::vector<std::vector<std::byte>> run(int32_t layer_idx, std::span<const ExpertJob> jobs);
+  std::vector<SharedBytes> run(int32_t layer_idx, std::span<const ExpertJob> jobs);
 
  private:
   // One pick of one job, by where its row is and where its answer goes.
@@ -50,7 +50,7 @@ class ExpertEngine {
 
   static std::vector<PickPlace> picks_by_expert(std::span<const ExpertJob> jobs);
   void run_group(const FfnWeights& weights, std::span<const PickPlace> group,
-                 std::span<const ExpertJob> jobs, std::vector<std::vector<std::byte>>* said);
+                 std::span<const ExpertJob> jobs, std::vector<SharedBytes>* said);
 
   const int32_t hidden_dim_;  // D
   const ExpertWeights* const weights_;

@@ -6,11 +6,11 @@
 #include <cstdint>
 #include <functional>
 #include <span>
-#include <vector>
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "common/dtype.h"
+#include "common/shared_bytes.h"
 #include "model/config/model_config.h"
 #include "model/weights/weights.h"
 
@@ -28,7 +28,7 @@ struct ExpertJob {
 
   // Called once, on the thread that runs the batcher: one row per pick, packed [N, D] of
   // reply_type, or what was wrong.
-  std::function<void(absl::StatusOr<std::vector<std::byte>>)> done;
+  std::function<void(absl::StatusOr<SharedBytes>)> done;
 
   int32_t num_rows() const { return static_cast<int32_t>(pick_begin.size()) - 1; }
   int32_t num_picks() const { return static_cast<int32_t>(pick_expert.size()); }

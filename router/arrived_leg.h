@@ -8,6 +8,7 @@
 
 #include "absl/status/statusor.h"
 #include "common/dtype.h"
+#include "common/shared_bytes.h"
 #include "router/transport.h"
 
 namespace conclave {
@@ -17,7 +18,7 @@ struct PackedRows {
   DType dtype = DType::kF32;  // f32 or bf16
   int32_t num_rows = 0;
   int32_t num_cols = 0;
-  std::vector<std::byte> bytes;  // num_rows * num_cols * size of dtype
+  SharedBytes bytes;  // num_rows * num_cols * size of dtype
 
   bool operator==(const PackedRows&) const = default;
 };
@@ -40,7 +41,7 @@ struct ArrivedLeg {
 class LegHandler {
  public:
   // One row per pick, packed [N, D] of the leg's reply_type; or what was wrong.
-  using Done = std::function<void(absl::StatusOr<std::vector<std::byte>>)>;
+  using Done = std::function<void(absl::StatusOr<SharedBytes>)>;
 
   virtual ~LegHandler() = default;
 

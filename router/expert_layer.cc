@@ -98,7 +98,7 @@ absl::Status ExpertLayer::begin(int32_t layer_idx, Rows<const float> x, MoeStep*
   drop_uncovered(step);
 
   step->plan = plan_dispatch(step->top_k, placement_.homes(layer_idx));
-  step->sent.resize(step->plan.legs.size());
+  step->sent.assign(step->plan.legs.size(), 0);
   step->replies.resize(step->plan.legs.size());
   step->reported.assign(step->plan.legs.size(), false);
   step->sent_at = clock_->now();
@@ -138,11 +138,11 @@ void ExpertLayer::send_leg(const Leg& leg, Rows<const float> x, size_t leg_idx, 
   }
   const size_t row_bytes =
       static_cast<size_t>(hidden_dim_) * static_cast<size_t>(dtype_bytes(options_.wire_out));
-  std::vector<std::byte>& sent = step->sent[leg_idx];
-  sent.resize(leg.token_idx.size() * row_bytes);
+  SharedBytes rows = SharedBytes::of_size(leg.token_idx.size() * row_bytes);
   for (size_t m = 0; m < leg.token_idx.size(); ++m) {
-    pack_rows(x.rows(leg.token_idx[m], 1), options_.wire_out, sent.data() + m * row_bytes);
+    pack_rows(x.rows(leg.token_idx[m], 1), options_.wire_out, rows.fill() + m * row_bytes);
   }
+  step->sent[leg_idx] = rows.size();
   const LegRequest request{
       .server = leg.server,
       .layer_idx = step->layer_idx,
@@ -152,7 +152,7 @@ void ExpertLayer::send_leg(const Leg& leg, Rows<const float> x, size_t leg_idx, 
       .pick_expert = leg.pick_expert,
       .row_type = options_.wire_out,
       .num_cols = hidden_dim_,
-      .rows = sent,
+      .rows = std::move(rows),
       .reply_type = options_.wire_back};
   transport_->send(request, &step->replies[leg_idx]);
 }
@@ -194,7 +194,7 @@ void ExpertLayer::report(size_t leg_idx, const ExpertStep& step) const {
                      .layer_idx = step.layer_idx,
                      .num_rows = leg.num_rows(),
                      .num_picks = leg.num_picks(),
-                     .bytes_out = step.sent[leg_idx].size(),
+                     .bytes_out = step.sent[leg_idx],
                      .bytes_back = reply.status.ok() ? reply.rows.size() : 0,
                      .latency = clock_->now() - step.sent_at,
                      .status = reply.status,

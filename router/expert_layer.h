@@ -32,10 +32,10 @@ namespace conclave {
 struct ExpertStep final : MoeStep {
   TopK top_k;
   DispatchPlan plan;
-  std::vector<std::vector<std::byte>> sent;  // [legs] rows out, packed
-  std::vector<LegReply> replies;             // [legs]
-  std::vector<bool> reported;                // [legs]
-  std::vector<float> said;                   // the replies' rows in f32, leg after leg
+  std::vector<LegReply> replies;  // [legs]
+  std::vector<bool> reported;     // [legs]
+  std::vector<uint64_t> sent;     // [legs] bytes of rows out
+  std::vector<float> said;        // the replies' rows in f32, leg after leg
   absl::Time sent_at;
 };
 

@@ -17,14 +17,15 @@
 #include "absl/time/time.h"
 #include "common/dtype.h"
 #include "common/ids.h"
+#include "common/shared_bytes.h"
 
 namespace conclave {
 
 // Small legs must not wait behind large ones, so they travel on lanes of their own.
 enum class Lane : uint8_t { kDecode, kPrefill };
 
-// A leg as it goes out: M rows and N picks for one server. Views; their memory stays as it is until
-// the reply is done.
+// A leg as it goes out: M rows and N picks for one server. The picks are views, whose memory stays
+// as it is until the reply is done; a transport may keep the rows for longer.
 struct LegRequest {
   ServerId server{};
   int32_t layer_idx = 0;
@@ -34,9 +35,9 @@ struct LegRequest {
   std::span<const int32_t> pick_begin;   // [M + 1]
   std::span<const int32_t> pick_expert;  // [N]
 
-  DType row_type = DType::kBF16;    // of the rows out
-  int32_t num_cols = 0;             // D
-  std::span<const std::byte> rows;  // [M, D] packed
+  DType row_type = DType::kBF16;  // of the rows out
+  int32_t num_cols = 0;           // D
+  SharedBytes rows;               // [M, D] packed
 
   DType reply_type = DType::kBF16;  // of the rows back
 };
@@ -50,8 +51,8 @@ struct LegRequest {
 struct LegReply {
   bool done = false;
   absl::Status status;
-  std::vector<std::byte> rows;  // [N, D] packed; sized by the transport
-  std::string_view via;         // "loopback", "shm", "grpc"; empty: it was never sent
+  SharedBytes rows;      // [N, D] packed; sized by the transport
+  std::string_view via;  // "loopback", "shm", "grpc"; empty: it was never sent
 };
 
 // What rows are, as far as their number does not say it.

@@ -17,6 +17,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "common/check.h"
+#include "common/host_memory.h"
 #include "router/shm/shm_server.h"
 #include "router/wire/leg_service.h"
 #include "router/wire/wire_limits.h"
@@ -61,13 +62,13 @@ class EchoWorker final : public LegHandler {
     return !legs.empty();
   }
 
-  static std::vector<std::byte> echo(const ArrivedLeg& leg) {
+  static SharedBytes echo(const ArrivedLeg& leg) {
     const size_t row_bytes = static_cast<size_t>(leg.hidden.num_cols) *
                              static_cast<size_t>(dtype_bytes(leg.hidden.dtype));
-    std::vector<std::byte> said(leg.pick_expert.size() * row_bytes);
+    SharedBytes said = SharedBytes::of_size(leg.pick_expert.size() * row_bytes);
     for (size_t m = 0; m + 1 < leg.pick_begin.size(); ++m) {
       for (int32_t p = leg.pick_begin[m]; p < leg.pick_begin[m + 1]; ++p) {
-        std::memcpy(said.data() + static_cast<size_t>(p) * row_bytes,
+        std::memcpy(said.fill() + static_cast<size_t>(p) * row_bytes,
                     leg.hidden.bytes.data() + m * row_bytes, row_bytes);
       }
     }
@@ -89,6 +90,7 @@ std::string read_line(int fd) {
 
 int run_echo_server() {
   prctl(PR_SET_PDEATHSIG, SIGKILL);
+  keep_freed_memory();
   auto shm = ShmServer::open({});
   CHECK(shm.ok());
   EchoWorker worker(shm->get());

@@ -20,11 +20,16 @@ struct ComputeLimits {
 // With all threads of `executor`, on the instruction class in use. Takes some seconds.
 ComputeLimits measure_compute(Executor* executor, int32_t num_runs = 5);
 
-// There and back between two processes of this machine, in seconds; each run is the median of many
+// There and back between processes of this machine, in seconds; each run is the median of many
 // round trips.
-Spread measure_tcp_round_trip(int64_t num_bytes, int32_t num_runs = 5);
-Spread measure_futex_round_trip(int32_t num_runs = 5);  // both sleep at once
-Spread measure_spin_round_trip(int32_t num_runs = 5);   // both spin for 20 us, then sleep
+struct TripShape {
+  int64_t num_bytes = 0;  // each way
+  int32_t num_peers = 1;  // all are sent to before the first is heard
+};
+inline constexpr int32_t kDefaultRuns = 5;
+Spread measure_tcp_round_trip(const TripShape& shape, int32_t num_runs = kDefaultRuns);
+// Copied in and out of the memory at both ends, as what comes in has to be; sleeping on a futex.
+Spread measure_shm_round_trip(const TripShape& shape, int32_t num_runs = kDefaultRuns);
 
 // All of it, as lines of the case "limit": compute with `executor`, round trips of a small message
 // and of one row of D = 7168 in bf16.

@@ -11,6 +11,9 @@
 
 #include <atomic>
 #include <chrono>
+#include <cstddef>
+#include <cstring>
+#include <memory>
 #include <new>
 #include <string>
 #include <vector>
@@ -54,7 +57,6 @@ void end_child(pid_t child) {
 }
 
 // --- TCP
-// ------------------------------------------------------------------------------------------
 
 bool read_all(int fd, std::vector<char>* bytes) {
   size_t done = 0;
@@ -81,23 +83,54 @@ void no_delay(int fd) {
   CHECK(setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on)) == 0);
 }
 
-// Sends back what it reads, until it is killed.
-[[noreturn]] void echo(int listener, int64_t num_bytes) {
-  const int fd = accept(listener, nullptr, nullptr);
-  no_delay(fd);
-  std::vector<char> bytes(static_cast<size_t>(num_bytes));
-  while (read_all(fd, &bytes) && write_all(fd, bytes)) {
+// Another process that sends back what it reads, until it is killed.
+class TcpPeer {
+ public:
+  explicit TcpPeer(int64_t num_bytes) {
+    const int listener = socket(AF_INET, SOCK_STREAM, 0);
+    sockaddr_in address{.sin_family = AF_INET};
+    address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    socklen_t size = sizeof(address);
+    CHECK(bind(listener, reinterpret_cast<sockaddr*>(&address), size) == 0);
+    CHECK(listen(listener, 1) == 0);
+    CHECK(getsockname(listener, reinterpret_cast<sockaddr*>(&address), &size) == 0);
+    child_ = fork();
+    CHECK(child_ >= 0);
+    if (child_ == 0) echo(listener, num_bytes);
+    fd_ = socket(AF_INET, SOCK_STREAM, 0);
+    CHECK(connect(fd_, reinterpret_cast<sockaddr*>(&address), size) == 0);
+    no_delay(fd_);
+    close(listener);
   }
-  _exit(0);
-}
+  ~TcpPeer() {
+    close(fd_);
+    end_child(child_);
+  }
+
+  void send(const std::vector<char>& bytes) const { CHECK(write_all(fd_, bytes)); }
+  void receive(std::vector<char>* bytes) const { CHECK(read_all(fd_, bytes)); }
+
+ private:
+  [[noreturn]] static void echo(int listener, int64_t num_bytes) {
+    const int fd = accept(listener, nullptr, nullptr);
+    no_delay(fd);
+    std::vector<char> bytes(static_cast<size_t>(num_bytes));
+    while (read_all(fd, &bytes) && write_all(fd, bytes)) {
+    }
+    _exit(0);
+  }
+
+  int fd_ = -1;
+  pid_t child_ = -1;
+};
 
 // --- shared memory
-// --------------------------------------------------------------------------------
 
-// A ball that two processes throw, each counting on.
+// A ball that two processes throw, each counting on, and what lies beside it.
 struct Court {
   alignas(64) std::atomic<uint32_t> there{0};
   alignas(64) std::atomic<uint32_t> back{0};
+  alignas(64) std::byte baggage[1];  // there, then back; as many bytes as are sent each way
 };
 
 void futex(std::atomic<uint32_t>* word, int operation, uint32_t value) {
@@ -115,66 +148,97 @@ void catch_ball(std::atomic<uint32_t>* word, uint32_t value, SpinWait* wait) {
              [&] { futex(word, FUTEX_WAIT, seen); });
 }
 
-Spread measure_shared(bool may_spin, int32_t num_runs) {
-  void* const memory =
-      mmap(nullptr, sizeof(Court), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
-  CHECK(memory != MAP_FAILED);
-  auto* const court = new (memory) Court;
-  const pid_t child = fork();
-  CHECK(child >= 0);
-  SpinWait wait(may_spin);
-  if (child == 0) {
+// Another process that sends the bytes back, having taken them out and put them in again.
+class ShmPeer {
+ public:
+  ShmPeer(size_t num_bytes, bool may_spin) : num_bytes_(num_bytes), wait_(may_spin) {
+    void* const memory =
+        mmap(nullptr, mapped_bytes(), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    CHECK(memory != MAP_FAILED);
+    court_ = new (memory) Court;
+    child_ = fork();
+    CHECK(child_ >= 0);
+    if (child_ == 0) echo();
+  }
+  ~ShmPeer() {
+    end_child(child_);
+    munmap(court_, mapped_bytes());
+  }
+
+  void send(const std::vector<char>& bytes) {
+    std::memcpy(there(), bytes.data(), num_bytes_);
+    throw_ball(&court_->there, ++count_);
+  }
+  void receive(std::vector<char>* bytes) {
+    catch_ball(&court_->back, count_, &wait_);
+    std::memcpy(bytes->data(), back(), num_bytes_);
+  }
+
+ private:
+  size_t mapped_bytes() const { return sizeof(Court) + 2 * num_bytes_; }
+  std::byte* there() const { return court_->baggage; }
+  std::byte* back() const { return court_->baggage + num_bytes_; }
+
+  [[noreturn]] void echo() {
+    std::vector<char> bytes(num_bytes_);
     for (uint32_t i = 1;; ++i) {
-      catch_ball(&court->there, i, &wait);
-      throw_ball(&court->back, i);
+      catch_ball(&court_->there, i, &wait_);
+      std::memcpy(bytes.data(), there(), num_bytes_);
+      std::memcpy(back(), bytes.data(), num_bytes_);
+      throw_ball(&court_->back, i);
     }
   }
-  uint32_t count = 0;
-  const Spread spread = measure_trips(num_runs, [&] {
-    throw_ball(&court->there, ++count);
-    catch_ball(&court->back, count, &wait);
+
+  const size_t num_bytes_;
+  SpinWait wait_;
+  Court* court_ = nullptr;
+  uint32_t count_ = 0;
+  pid_t child_ = -1;
+};
+
+// To all of them, then back from all of them.
+template <typename Peer>
+Spread measure_peers(int64_t num_bytes, int32_t num_runs,
+                     const std::vector<std::unique_ptr<Peer>>& peers) {
+  std::vector<char> bytes(static_cast<size_t>(num_bytes), 'x');
+  return measure_trips(num_runs, [&] {
+    for (const auto& peer : peers) peer->send(bytes);
+    for (const auto& peer : peers) peer->receive(&bytes);
   });
-  end_child(child);
-  munmap(memory, sizeof(Court));
-  return spread;
+}
+
+Spread measure_shared(const TripShape& shape, bool may_spin, int32_t num_runs) {
+  std::vector<std::unique_ptr<ShmPeer>> peers;
+  for (int32_t i = 0; i < shape.num_peers; ++i) {
+    peers.push_back(std::make_unique<ShmPeer>(static_cast<size_t>(shape.num_bytes), may_spin));
+  }
+  return measure_peers(shape.num_bytes, num_runs, peers);
 }
 
 }  // namespace
 
-Spread measure_tcp_round_trip(int64_t num_bytes, int32_t num_runs) {
-  const int listener = socket(AF_INET, SOCK_STREAM, 0);
-  sockaddr_in address{.sin_family = AF_INET};
-  address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-  socklen_t size = sizeof(address);
-  CHECK(bind(listener, reinterpret_cast<sockaddr*>(&address), size) == 0);
-  CHECK(listen(listener, 1) == 0);
-  CHECK(getsockname(listener, reinterpret_cast<sockaddr*>(&address), &size) == 0);
-  const pid_t child = fork();
-  CHECK(child >= 0);
-  if (child == 0) echo(listener, num_bytes);
-  const int fd = socket(AF_INET, SOCK_STREAM, 0);
-  CHECK(connect(fd, reinterpret_cast<sockaddr*>(&address), size) == 0);
-  no_delay(fd);
-  std::vector<char> bytes(static_cast<size_t>(num_bytes), 'x');
-  const Spread spread = measure_trips(num_runs, [&] {
-    CHECK(write_all(fd, bytes));
-    CHECK(read_all(fd, &bytes));
-  });
-  close(fd);
-  close(listener);
-  end_child(child);
-  return spread;
+Spread measure_tcp_round_trip(const TripShape& shape, int32_t num_runs) {
+  std::vector<std::unique_ptr<TcpPeer>> peers;
+  for (int32_t i = 0; i < shape.num_peers; ++i) {
+    peers.push_back(std::make_unique<TcpPeer>(shape.num_bytes));
+  }
+  return measure_peers(shape.num_bytes, num_runs, peers);
 }
 
-Spread measure_futex_round_trip(int32_t num_runs) { return measure_shared(false, num_runs); }
-Spread measure_spin_round_trip(int32_t num_runs) { return measure_shared(true, num_runs); }
+Spread measure_shm_round_trip(const TripShape& shape, int32_t num_runs) {
+  return measure_shared(shape, false, num_runs);
+}
 
 void report_round_trips(const Report& report) {
   constexpr int64_t kRow = 7168 * 2;  // DeepSeek-V3's in bf16
-  report.add({"limit", "TCP round trip of 64 B", "s", measure_tcp_round_trip(64)});
-  report.add({"limit", "TCP round trip of 14,336 B", "s", measure_tcp_round_trip(kRow)});
-  report.add({"limit", "futex round trip", "s", measure_futex_round_trip()});
-  report.add({"limit", "shared memory round trip, spinning", "s", measure_spin_round_trip()});
+  constexpr TripShape kSmall{.num_bytes = 64};
+  report.add({"limit", "TCP round trip of 64 B", "s", measure_tcp_round_trip(kSmall)});
+  report.add({"limit", "TCP round trip of 14,336 B", "s", measure_tcp_round_trip({kRow})});
+  report.add({"limit", "shared memory round trip of 64 B", "s", measure_shm_round_trip(kSmall)});
+  report.add(
+      {"limit", "shared memory round trip of 14,336 B", "s", measure_shm_round_trip({kRow})});
+  report.add({"limit", "shared memory round trip of 64 B, spinning", "s",
+              measure_shared(kSmall, true, kDefaultRuns)});
 }
 
 }  // namespace conclave

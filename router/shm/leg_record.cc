@@ -115,7 +115,7 @@ void write_leg(uint64_t sequence, const LegRequest& request, std::byte* record) 
   std::memcpy(record, &head, sizeof(head));
   std::byte* to = append(request.pick_begin, record + sizeof(head));
   to = append(request.pick_expert, to);
-  append(request.rows, to);
+  append<std::byte>(request.rows, to);
 }
 
 absl::StatusOr<LegRecord> read_leg(std::span<const std::byte> record) {
@@ -137,7 +137,7 @@ absl::StatusOr<LegRecord> read_leg(std::span<const std::byte> record) {
   read.leg.hidden = {.dtype = row_type,
                      .num_rows = static_cast<int32_t>(head.num_rows),
                      .num_cols = static_cast<int32_t>(head.num_cols),
-                     .bytes = {walk.rest().begin(), walk.rest().end()}};
+                     .bytes = SharedBytes::copy_of(walk.rest())};
   return read;
 }
 
@@ -179,7 +179,7 @@ absl::StatusOr<LegSaid> read_reply(std::span<const std::byte> record) {
     return unreadable("its rows are not of its shape");
   }
   said.num_cols = static_cast<int32_t>(head.num_cols);
-  said.rows.assign(rest.begin(), rest.end());
+  said.rows = SharedBytes::copy_of(rest);
   return said;
 }
 

@@ -15,6 +15,7 @@
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "common/shared_bytes.h"
 #include "router/arrived_leg.h"
 #include "router/transport.h"
 
@@ -43,7 +44,7 @@ struct LegSaid {
   absl::Status status;
   DType dtype = DType::kBF16;
   int32_t num_cols = 0;
-  std::vector<std::byte> rows;
+  SharedBytes rows;
 };
 size_t reply_record_bytes(const LegSaid& said);
 void write_reply(const LegSaid& said, std::byte* record);

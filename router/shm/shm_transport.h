@@ -59,6 +59,7 @@ class ShmTransport final : public Transport {
 
   // Takes in what has come, without waiting; wait() in two halves for who waits on more than this.
   void poll();
+  bool has_legs_away() const { return !away_.empty(); }
   uint64_t num_finished() const { return num_finished_; }  // legs that were away and are done
   Doorbell* bell() { return bell_->bell(); }
 

@@ -1,47 +1,55 @@
-// One stream of frames as gRPC's callbacks see it. Only StreamHub uses it; what is shared with
-// gRPC's threads is guarded by the hub's mutex.
+// One stream of frames between its start and its end. Only StreamHub uses it, on the step thread.
 //
-// How it ends. A hold keeps gRPC from finishing the stream while the step thread may still start
-// writes and reads. It is let go when a read fails, which is how the end is noticed, or when the
-// stream is cancelled with no read under way. gRPC then calls OnDone() after all other callbacks;
-// the hub learns of it through the queue and deletes the stream on the step thread, so that neither
-// channel nor call is freed inside a callback.
+// How it ends. A read is always under way, so the end shows as a read that fails, whoever ended the
+// stream. Then gRPC is asked for the status, and when it has given back all operations, the stream
+// is over.
 #pragma once
 
 #include <grpcpp/client_context.h>
+#include <grpcpp/completion_queue.h>
 #include <grpcpp/generic/generic_stub.h>
 #include <grpcpp/support/byte_buffer.h>
-#include <grpcpp/support/client_callback.h>
 
 #include <cstdint>
 #include <deque>
+#include <memory>
 #include <string>
 
 #include "router/wire/stream_hub.h"
 
 namespace conclave {
 
-class ClientStream final : public grpc::ClientBidiReactor<grpc::ByteBuffer, grpc::ByteBuffer> {
+class ClientStream {
  public:
-  // `hub` outlives this.
-  ClientStream(StreamHub* hub, int32_t max_unread, StreamSink* sink)
-      : hub_(hub), max_unread_(max_unread), sink_(sink) {}
+  enum class Operation : uint8_t { kStart, kRead, kWrite, kFinish };
 
-  // The step thread. `sink()` is null after drop().
-  void start(grpc::GenericStub* stub, const std::string& method);
+  // What gRPC gives back with an operation.
+  struct Tag {
+    ClientStream* stream = nullptr;
+    Operation operation{};
+  };
+
+  explicit ClientStream(StreamSink* sink) : sink_(sink) {}
+
+  ClientStream(const ClientStream&) = delete;
+  ClientStream& operator=(const ClientStream&) = delete;
+
+  // `queue` outlives this.
+  void start(grpc::GenericStub* stub, const std::string& method, grpc::CompletionQueue* queue);
   void write(uint64_t sequence, const grpc::ByteBuffer& frame);
   void unwrite(uint64_t sequence);
-  void cancel();
-  void drop_sink() { sink_ = nullptr; }
-  StreamSink* sink() const { return sink_; }
 
-  // The step thread, with the mutex: a frame of this stream has left the queue.
-  void on_taken();
+  // Cancels it; its sink hears no more of it.
+  void drop();
 
-  // gRPC's threads.
-  void OnReadDone(bool ok) override;
-  void OnWriteDone(bool ok) override;
-  void OnDone(const grpc::Status& status) override;
+  // An operation is over. May call the sink's on_frame(), which may do anything but poll.
+  void on_done(Operation operation, bool ok);
+
+  // gRPC has nothing of it any more.
+  bool is_over() const { return num_under_way_ == 0; }
+
+  // is_over(): tells the sink.
+  void tell_end();
 
  private:
   struct Outgoing {
@@ -49,24 +57,23 @@ class ClientStream final : public grpc::ClientBidiReactor<grpc::ByteBuffer, grpc
     grpc::ByteBuffer frame;
   };
 
-  // All of these with the mutex.
+  void* tag(Operation operation);
   void read_next();
   void write_next();
-  void let_go();
+  void finish();
 
-  StreamHub* const hub_;
-  const int32_t max_unread_;
-  StreamSink* sink_;  // of the step thread
-
+  StreamSink* sink_;  // null after drop()
   grpc::ClientContext context_;
-  grpc::ByteBuffer incoming_;  // gRPC's while is_reading_
-  grpc::ByteBuffer outgoing_;  // gRPC's while is_writing_
-  std::deque<Outgoing> queue_;
-  int32_t num_unread_ = 0;  // frames of this stream in the hub's queue
-  bool is_reading_ = false;
+  std::unique_ptr<grpc::GenericClientAsyncReaderWriter> call_;
+  grpc::Status status_;
+
+  Tag tags_[4];
+  int32_t num_under_way_ = 0;
+  bool is_started_ = false;
   bool is_writing_ = false;
-  bool is_cancelled_ = false;
-  bool is_held_ = false;
+  bool is_ending_ = false;     // nothing is written any more
+  grpc::ByteBuffer incoming_;  // gRPC's while a read is under way
+  std::deque<Outgoing> queue_;
 };
 
 }  // namespace conclave

@@ -13,10 +13,14 @@
 namespace conclave {
 namespace {
 
+constexpr int kLookaheadBytes = 8 << 20;
+
 std::shared_ptr<grpc::Channel> make_channel(const Connection::Options& options) {
   grpc::ChannelArguments arguments;
   arguments.SetMaxSendMessageSize(kMaxFrameBytes);
   arguments.SetMaxReceiveMessageSize(kMaxFrameBytes);
+  // Answers may come while nobody looks at the sockets (stream_hub.h).
+  arguments.SetInt(GRPC_ARG_HTTP2_STREAM_LOOKAHEAD_BYTES, kLookaheadBytes);
   // Channels with the same address and arguments would share one connection, and with it the lanes
   // one queue.
   arguments.SetInt(GRPC_ARG_USE_LOCAL_SUBCHANNEL_POOL, 1);
@@ -63,7 +67,7 @@ absl::Status Connection::start() {
     return absl::UnavailableError(
         absl::StrFormat("down for %s: %s", absl::FormatDuration(down), lost_with_.message()));
   }
-  stream_ = hub_->open(&stub_, options_.method, options_.max_unread, this);
+  stream_ = hub_->open(&stub_, options_.method, this);
   return absl::OkStatus();
 }
 

@@ -39,9 +39,8 @@ class FrameSink {
 class Connection final : private StreamSink {
  public:
   struct Options {
-    std::string address;       // HOST:PORT
-    std::string method;        // "/package.Service/Method"
-    int32_t max_unread = 256;  // frames from the server that wait for the step thread
+    std::string address;  // HOST:PORT
+    std::string method;   // "/package.Service/Method"
     ReconnectPause::Options reconnect;
     // gRPC counts references to credentials; null: none, plain text.
     std::shared_ptr<grpc::ChannelCredentials> credentials;

@@ -52,6 +52,14 @@ void append_rows_head(const RowsPart& rows, std::string* out) {
   append_varint(rows.data.size(), out);
 }
 
+absl::StatusOr<grpc::Slice> one_piece(const grpc::ByteBuffer& frame) {
+  grpc::Slice slice;
+  if (frame.Length() == 0) return slice;
+  if (frame.TrySingleSlice(&slice).ok()) return slice;
+  if (frame.DumpToSingleSlice(&slice).ok()) return slice;
+  return absl::InvalidArgumentError("a frame whose bytes cannot be had");
+}
+
 // The frame behind its checksum, where it has one.
 absl::StatusOr<std::span<const std::byte>> without_checksum(std::span<const std::byte> frame) {
   if (frame.empty() || frame.front() != std::byte{kChecksumTag}) return frame;
@@ -72,19 +80,15 @@ absl::StatusOr<std::span<const std::byte>> without_checksum(std::span<const std:
 
 }  // namespace
 
-grpc::Slice copy_to_slice(std::span<const std::byte> bytes) {
-  return grpc::Slice(bytes.data(), bytes.size());
-}
-
-grpc::Slice move_to_slice(std::vector<std::byte> bytes) {
+grpc::Slice to_slice(SharedBytes bytes) {
   if (bytes.empty()) return {};
   // Owned by the slice, which calls this when its last user is gone.
-  auto owned = std::make_unique<std::vector<std::byte>>(std::move(bytes));
-  void* const data = owned->data();
+  auto owned = std::make_unique<SharedBytes>(std::move(bytes));
+  void* const data = const_cast<std::byte*>(owned->data());  // gRPC only reads
   const size_t size = owned->size();
-  const auto destroy = [](void* vector) {
-    take_from_grpc(vector);
-    std::unique_ptr<std::vector<std::byte>>(static_cast<std::vector<std::byte>*>(vector)).reset();
+  const auto destroy = [](void* shared) {
+    take_from_grpc(shared);
+    std::unique_ptr<SharedBytes>(static_cast<SharedBytes*>(shared)).reset();
   };
   hand_to_grpc(owned.get());
   return grpc::Slice(data, size, destroy, owned.release());
@@ -109,16 +113,11 @@ absl::StatusOr<grpc::ByteBuffer> seal_frame(const std::string& head,
   return grpc::ByteBuffer(slices.data(), slices.size());
 }
 
-absl::StatusOr<grpc::Slice> one_piece(const grpc::ByteBuffer& frame) {
-  grpc::Slice slice;
-  if (frame.Length() == 0) return slice;
-  if (frame.TrySingleSlice(&slice).ok()) return slice;
-  if (frame.DumpToSingleSlice(&slice).ok()) return slice;
-  return absl::InvalidArgumentError("a frame whose bytes cannot be had");
-}
-
-absl::StatusOr<OpenFrame> open_frame(const grpc::Slice& frame) {
-  ASSIGN_OR_RETURN(const std::span<const std::byte> bytes, without_checksum(bytes_of(frame)));
+absl::StatusOr<OpenFrame> open_frame(const grpc::ByteBuffer& frame) {
+  // A small slice holds its bytes itself, so it must not move any more.
+  ASSIGN_OR_RETURN(grpc::Slice slice, one_piece(frame));
+  const auto owner = std::make_shared<const grpc::Slice>(std::move(slice));
+  ASSIGN_OR_RETURN(const std::span<const std::byte> bytes, without_checksum(bytes_of(*owner)));
   OpenFrame open;
   ASSIGN_OR_RETURN(const SplitMessage message, split_field_15(bytes));
   open.head = message.rest;
@@ -128,7 +127,7 @@ absl::StatusOr<OpenFrame> open_frame(const grpc::Slice& frame) {
     return absl::InvalidArgumentError("a frame whose rows have a head that cannot be parsed");
   }
   open.has_rows = true;
-  if (rows.field_15) open.data = *rows.field_15;
+  if (rows.field_15) open.data = SharedBytes(*rows.field_15, owner);
   return open;
 }
 

@@ -7,13 +7,12 @@
 #include <cstddef>
 #include <cstdint>
 #include <optional>
-#include <span>
 #include <string>
-#include <vector>
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "common/dtype.h"
+#include "common/shared_bytes.h"
 #include "proto/types.pb.h"
 
 namespace conclave {
@@ -26,28 +25,25 @@ struct RowsPart {
   grpc::Slice data;
 };
 
-// A slice with its own copy of `bytes`, and one that takes them over.
-grpc::Slice copy_to_slice(std::span<const std::byte> bytes);
-grpc::Slice move_to_slice(std::vector<std::byte> bytes);
+// The same memory, seen by the other side.
+grpc::Slice to_slice(SharedBytes bytes);
 
 // A frame of a serialised head without checksum and rows, and of rows. INVALID_ARGUMENT for one of
 // more than kMaxFrameBytes: another try would be as large.
 absl::StatusOr<grpc::ByteBuffer> seal_frame(const std::string& head,
                                             const std::optional<RowsPart>& rows);
 
-// A frame taken apart. `data` is a view of the slice that was opened.
+// A frame taken apart; its rows are those of the slice that was opened.
 struct OpenFrame {
   std::string head;  // what is left of the message without checksum and rows
   bool has_rows = false;
   v1::Rows rows_head;
-  std::span<const std::byte> data;
+  SharedBytes data;
 };
 
-// The bytes of `frame` in one piece; only fails where gRPC has no memory for it.
-absl::StatusOr<grpc::Slice> one_piece(const grpc::ByteBuffer& frame);
-
-// `frame` stays where it is as long as the OpenFrame is used: a small slice holds its bytes itself.
-absl::StatusOr<OpenFrame> open_frame(const grpc::Slice& frame);
+// Frames that came in one slice are opened where they lie; others are put together first, which is
+// the only copy that is made of them. Fails where gRPC has no memory for it.
+absl::StatusOr<OpenFrame> open_frame(const grpc::ByteBuffer& frame);
 
 // What the head of the rows says, checked against the number of bytes: INVALID_ARGUMENT.
 struct RowsShape {

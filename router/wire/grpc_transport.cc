@@ -41,7 +41,7 @@ class GrpcTransport::LaneEnd final : private FrameSink {
 };
 
 GrpcTransport::GrpcTransport(const Clock* clock, const Options& options)
-    : clock_(clock), options_(options), hub_(clock, options.bell) {
+    : clock_(clock), options_(options), hub_(clock) {
   CHECK(options.max_legs_in_flight > 0);
 }
 
@@ -50,7 +50,6 @@ GrpcTransport::~GrpcTransport() = default;
 GrpcTransport::Lanes GrpcTransport::connect(const Server& server) {
   const Connection::Options options{.address = server.address,
                                     .method = kMethod,
-                                    .max_unread = options_.max_legs_in_flight,
                                     .reconnect = options_.reconnect,
                                     .credentials = options_.credentials};
   return {.address = server.address,

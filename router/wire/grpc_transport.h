@@ -20,7 +20,6 @@
 #include <string>
 
 #include "common/clock.h"
-#include "common/doorbell.h"
 #include "common/ids.h"
 #include "router/transport.h"
 #include "router/wire/connection.h"
@@ -39,7 +38,6 @@ class GrpcTransport final : public Transport {
     int32_t max_legs_in_flight = 256;  // per lane of a server
     ReconnectPause::Options reconnect;
     std::shared_ptr<grpc::ChannelCredentials> credentials;  // null: plain text
-    Doorbell* bell = nullptr;  // what wait() sleeps on, outlives this; null: its own
   };
   // Since the start; for metrics.
   struct Counters {
@@ -63,8 +61,9 @@ class GrpcTransport final : public Transport {
   bool wait(absl::Time until) override;
   void cancel(LegReply* reply, absl::Status status) override;
 
-  // Takes in what has come, without waiting; wait() in two halves for who waits on more than this.
+  // Takes in what has come, without waiting, for who waits on more than this.
   void poll() { hub_.poll(); }
+  bool has_legs_away() const { return !away_.empty(); }
   uint64_t num_finished() const { return num_finished_; }  // legs that were away and are done
 
   const Counters& counters() const { return counters_; }

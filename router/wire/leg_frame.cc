@@ -18,7 +18,7 @@ absl::StatusOr<PackedRows> read_rows(const OpenFrame& open) {
   return PackedRows{.dtype = shape.dtype,
                     .num_rows = shape.num_rows,
                     .num_cols = shape.num_cols,
-                    .bytes = {open.data.begin(), open.data.end()}};
+                    .bytes = open.data};
 }
 
 // A leg that asks for more than a frame can carry is not worked on: its answer could not be sent,
@@ -84,12 +84,11 @@ absl::StatusOr<grpc::ByteBuffer> encode_leg(uint64_t sequence, const LegRequest&
   return seal_frame(head.SerializeAsString(), RowsPart{.dtype = request.row_type,
                                                        .num_rows = static_cast<int32_t>(num_rows),
                                                        .num_cols = request.num_cols,
-                                                       .data = copy_to_slice(request.rows)});
+                                                       .data = to_slice(request.rows)});
 }
 
 absl::StatusOr<ReadFrame<ArrivedLeg>> decode_leg(const grpc::ByteBuffer& frame) {
-  ASSIGN_OR_RETURN(const grpc::Slice bytes, one_piece(frame));
-  ASSIGN_OR_RETURN(const OpenFrame open, open_frame(bytes));
+  ASSIGN_OR_RETURN(const OpenFrame open, open_frame(frame));
   v1::ForwardRequest head;
   if (!head.ParseFromString(open.head)) {
     return absl::InvalidArgumentError("a frame that is no ForwardRequest");
@@ -101,17 +100,16 @@ grpc::ByteBuffer encode_leg_reply(uint64_t sequence, LegReplyFrame reply) {
   if (!reply.status.ok()) return encode_error(sequence, reply.status);
   v1::ForwardResponse head;
   head.set_sequence(sequence);
-  absl::StatusOr<grpc::ByteBuffer> frame = seal_frame(
-      head.SerializeAsString(), RowsPart{.dtype = reply.said.dtype,
-                                         .num_rows = reply.said.num_rows,
-                                         .num_cols = reply.said.num_cols,
-                                         .data = move_to_slice(std::move(reply.said.bytes))});
+  absl::StatusOr<grpc::ByteBuffer> frame =
+      seal_frame(head.SerializeAsString(), RowsPart{.dtype = reply.said.dtype,
+                                                    .num_rows = reply.said.num_rows,
+                                                    .num_cols = reply.said.num_cols,
+                                                    .data = to_slice(std::move(reply.said.bytes))});
   return frame.ok() ? *std::move(frame) : encode_error(sequence, frame.status());
 }
 
 absl::StatusOr<ReadFrame<LegReplyFrame>> decode_leg_reply(const grpc::ByteBuffer& frame) {
-  ASSIGN_OR_RETURN(const grpc::Slice bytes, one_piece(frame));
-  ASSIGN_OR_RETURN(const OpenFrame open, open_frame(bytes));
+  ASSIGN_OR_RETURN(const OpenFrame open, open_frame(frame));
   v1::ForwardResponse head;
   if (!head.ParseFromString(open.head)) {
     return absl::InvalidArgumentError("a frame that is no ForwardResponse");

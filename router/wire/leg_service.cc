@@ -18,7 +18,7 @@ struct Asked {
   int32_t num_cols = 0;
 };
 
-LegReplyFrame make_reply(const Asked& asked, absl::StatusOr<std::vector<std::byte>> said) {
+LegReplyFrame make_reply(const Asked& asked, absl::StatusOr<SharedBytes> said) {
   if (!said.ok()) return {.status = said.status()};
   const size_t num_bytes = static_cast<size_t>(asked.num_rows) *
                            static_cast<size_t>(asked.num_cols) *

@@ -15,13 +15,13 @@ namespace conclave {
 namespace {
 
 RowsPart f32_part(Rows<const float> rows) {
-  std::vector<std::byte> packed(static_cast<size_t>(rows.num_rows) *
-                                static_cast<size_t>(rows.num_cols) * sizeof(float));
-  pack_rows(rows, DType::kF32, packed.data());
+  SharedBytes packed = SharedBytes::of_size(static_cast<size_t>(rows.num_rows) *
+                                            static_cast<size_t>(rows.num_cols) * sizeof(float));
+  pack_rows(rows, DType::kF32, packed.fill());
   return {.dtype = DType::kF32,
           .num_rows = rows.num_rows,
           .num_cols = rows.num_cols,
-          .data = move_to_slice(std::move(packed))};
+          .data = to_slice(std::move(packed))};
 }
 
 absl::StatusOr<Matrix<float>> read_f32(const OpenFrame& open) {
@@ -81,8 +81,7 @@ absl::StatusOr<grpc::ByteBuffer> encode_moe(uint64_t sequence, int32_t layer_idx
 }
 
 absl::StatusOr<ReadFrame<MoeFrame>> decode_moe(const grpc::ByteBuffer& frame) {
-  ASSIGN_OR_RETURN(const grpc::Slice bytes, one_piece(frame));
-  ASSIGN_OR_RETURN(const OpenFrame open, open_frame(bytes));
+  ASSIGN_OR_RETURN(const OpenFrame open, open_frame(frame));
   v1::MoeForwardRequest head;
   if (!head.ParseFromString(open.head)) {
     return absl::InvalidArgumentError("a frame that is no MoeForwardRequest");
@@ -106,8 +105,7 @@ grpc::ByteBuffer encode_moe_reply(uint64_t sequence, const absl::StatusOr<MoeAns
 }
 
 absl::StatusOr<ReadFrame<MoeReplyFrame>> decode_moe_reply(const grpc::ByteBuffer& frame) {
-  ASSIGN_OR_RETURN(const grpc::Slice bytes, one_piece(frame));
-  ASSIGN_OR_RETURN(const OpenFrame open, open_frame(bytes));
+  ASSIGN_OR_RETURN(const OpenFrame open, open_frame(frame));
   v1::MoeForwardResponse head;
   if (!head.ParseFromString(open.head)) {
     return absl::InvalidArgumentError("a frame that is no MoeForwardResponse");

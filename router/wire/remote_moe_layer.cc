@@ -11,7 +11,6 @@ namespace conclave {
 namespace {
 
 constexpr char kMethod[] = "/conclave.v1.MoeLayer/Forward";
-constexpr int32_t kMaxUnread = 256;
 
 // To the walk through the layers, all that another try may mend is UNAVAILABLE.
 absl::Status for_the_step(const absl::Status& status) {
@@ -51,7 +50,6 @@ RemoteMoeLayer::RemoteMoeLayer(const Clock* clock, const Options& options)
       hub_(clock),
       connection_({.address = options.address,
                    .method = kMethod,
-                   .max_unread = kMaxUnread,
                    .reconnect = options.reconnect,
                    .credentials = options.credentials},
                   {.hub = &hub_, .clock = clock, .sink = this}) {}
@@ -121,10 +119,7 @@ void RemoteMoeLayer::wait_for(Step* step) {
   const auto is_done = [](const auto& part) { return part->is_done; };
   hub_.poll();
   while (!std::all_of(step->parts.begin(), step->parts.end(), is_done)) {
-    if (hub_.wait(step->deadline)) {
-      hub_.poll();
-      continue;
-    }
+    if (hub_.wait(step->deadline)) continue;
     const absl::Status status =
         absl::DeadlineExceededError(absl::StrFormat("%s: no answer in time", options_.address));
     for (const auto& part : step->parts) give_up(part.get(), status);

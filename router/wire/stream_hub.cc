@@ -1,31 +1,42 @@
 #include "router/wire/stream_hub.h"
 
+#include <grpc/support/time.h>
+
+#include <algorithm>
 #include <utility>
 
 #include "common/check.h"
 #include "router/wire/client_stream.h"
 
 namespace conclave {
+namespace {
 
-StreamHub::StreamHub(const Clock* clock, Doorbell* bell)
-    : clock_(clock), bell_(bell != nullptr ? bell : &own_bell_) {}
+// gRPC rounds deadlines up to milliseconds, so that "now" would be waited for.
+gpr_timespec deadline_in(absl::Duration patience) {
+  if (patience <= absl::ZeroDuration()) return gpr_inf_past(GPR_CLOCK_MONOTONIC);
+  if (patience == absl::InfiniteDuration()) return gpr_inf_future(GPR_CLOCK_MONOTONIC);
+  return gpr_time_add(gpr_now(GPR_CLOCK_MONOTONIC),
+                      gpr_time_from_nanos(absl::ToInt64Nanoseconds(patience), GPR_TIMESPAN));
+}
+
+}  // namespace
+
+StreamHub::StreamHub(const Clock* clock) : clock_(clock) {}
 
 StreamHub::~StreamHub() {
-  for (const std::unique_ptr<ClientStream>& stream : streams_) {
-    stream->drop_sink();
-    stream->cancel();
-  }
-  while (!streams_.empty()) {
-    wait(absl::InfiniteFuture());
-    poll();
+  for (const std::unique_ptr<ClientStream>& stream : streams_) stream->drop();
+  while (!streams_.empty()) wait(absl::InfiniteFuture());
+  queue_.Shutdown();
+  void* tag = nullptr;
+  bool ok = false;
+  while (queue_.Next(&tag, &ok)) {
   }
 }
 
 ClientStream* StreamHub::open(grpc::GenericStub* stub, const std::string& method,
-                              int32_t max_unread, StreamSink* sink) {
-  CHECK(max_unread > 0);
-  streams_.push_back(std::make_unique<ClientStream>(this, max_unread, sink));
-  streams_.back()->start(stub, method);
+                              StreamSink* sink) {
+  streams_.push_back(std::make_unique<ClientStream>(sink));
+  streams_.back()->start(stub, method, &queue_);
   return streams_.back().get();
 }
 
@@ -35,47 +46,31 @@ void StreamHub::write(ClientStream* stream, uint64_t sequence, const grpc::ByteB
 
 void StreamHub::unwrite(ClientStream* stream, uint64_t sequence) { stream->unwrite(sequence); }
 
-void StreamHub::drop(ClientStream* stream) {
-  stream->drop_sink();
-  stream->cancel();
-}
+void StreamHub::drop(ClientStream* stream) { stream->drop(); }
 
 void StreamHub::poll() {
-  // One at a time: a sink may drop streams, also its own.
-  while (std::optional<Event> event = next_event()) {
-    ClientStream* const stream = event->stream;
-    StreamSink* const sink = stream->sink();
-    if (event->frame) {
-      if (sink != nullptr) sink->on_frame(*event->frame);
-      continue;
-    }
-    std::erase_if(streams_, [&](const auto& owned) { return owned.get() == stream; });
-    if (sink != nullptr) sink->on_end(event->end);
+  while (take_one(absl::ZeroDuration())) {
   }
 }
 
-bool StreamHub::wait(absl::Time until) {
-  while (true) {
-    const uint32_t ticket = bell_->ticket();
-    if (has_events()) return true;
-    const absl::Duration left = until - clock_->now();
-    if (left <= absl::ZeroDuration()) return false;
-    bell_->wait(ticket, left);
-  }
-}
+bool StreamHub::wait(absl::Time until) { return take_one(until - clock_->now()); }
 
-bool StreamHub::has_events() {
-  const std::lock_guard lock(mutex_);
-  return !events_.empty();
-}
-
-std::optional<StreamHub::Event> StreamHub::next_event() {
-  const std::lock_guard lock(mutex_);
-  if (events_.empty()) return std::nullopt;
-  Event event = std::move(events_.front());
-  events_.pop_front();
-  if (event.frame) event.stream->on_taken();
-  return event;
+bool StreamHub::take_one(absl::Duration patience) {
+  void* raw_tag = nullptr;
+  bool ok = false;
+  const auto next = queue_.AsyncNext(&raw_tag, &ok, deadline_in(patience));
+  if (next != grpc::CompletionQueue::GOT_EVENT) return false;
+  const auto* const tag = static_cast<const ClientStream::Tag*>(raw_tag);
+  ClientStream* const stream = tag->stream;
+  stream->on_done(tag->operation, ok);
+  if (!stream->is_over()) return true;
+  const auto found = std::find_if(streams_.begin(), streams_.end(),
+                                  [&](const auto& owned) { return owned.get() == stream; });
+  CHECK(found != streams_.end());
+  const std::unique_ptr<ClientStream> over = std::move(*found);
+  streams_.erase(found);
+  over->tell_end();
+  return true;
 }
 
 }  // namespace conclave

@@ -1,37 +1,34 @@
-// The client's ends of streams, and the one place where what gRPC's threads bring is handed to the
-// step thread.
+// The client's ends of streams, all on one thread, which does gRPC's work itself: poll() and wait()
+// look at the sockets, read what has come and give it to the sinks. So a frame costs one wake-up,
+// of the thread that waits for it, instead of one of gRPC's threads and then that one.
 //
-// gRPC's threads only put frames and ends of streams into one queue. poll() takes them out and
-// gives each to its stream's sink, so that all logic, decoding included, runs on the step thread.
-// A stream stops reading while max_unread of its frames wait in the queue.
+// Nothing moves between two calls: while the step thread computes, answers wait in the kernel, and
+// of a frame that is larger than its buffers the rest waits here. Connections that have broken are
+// noticed at the next call.
 //
-// The step thread sleeps on a doorbell, its hub's own or one that others ring as well.
-//
-// One thread calls everything here. A stream belongs to its hub from open() to its end, which is
-// after the last of gRPC's callbacks: the hub's destructor cancels all streams and waits for that.
+// A stream belongs to its hub from open() to its end, which is when gRPC has given back all of its
+// operations: the hub's destructor cancels all streams and waits for that.
 #pragma once
 
+#include <grpcpp/completion_queue.h>
 #include <grpcpp/generic/generic_stub.h>
 #include <grpcpp/support/byte_buffer.h>
 
 #include <cstdint>
-#include <deque>
 #include <memory>
-#include <mutex>
-#include <optional>
 #include <string>
 #include <vector>
 
 #include "absl/status/status.h"
 #include "absl/time/time.h"
 #include "common/clock.h"
-#include "common/doorbell.h"
 
 namespace conclave {
 
 class ClientStream;
 
-// Whom a stream's frames are for. Called by poll(), on the step thread.
+// Whom a stream's frames are for. Called by poll() and wait(); may write to streams and drop them,
+// its own as well.
 class StreamSink {
  public:
   virtual ~StreamSink() = default;
@@ -44,17 +41,16 @@ class StreamSink {
 
 class StreamHub {
  public:
-  // `clock` outlives this, and so does `bell`; null: the hub's own.
-  explicit StreamHub(const Clock* clock, Doorbell* bell = nullptr);
+  // `clock` outlives this.
+  explicit StreamHub(const Clock* clock);
   ~StreamHub();
 
   StreamHub(const StreamHub&) = delete;
   StreamHub& operator=(const StreamHub&) = delete;
 
-  // Starts a stream; it connects in the background and what is written meanwhile waits. `sink`
-  // outlives the stream or drops it.
-  ClientStream* open(grpc::GenericStub* stub, const std::string& method, int32_t max_unread,
-                     StreamSink* sink);
+  // Starts a stream; what is written before it is connected waits. `sink` outlives the stream or
+  // drops it.
+  ClientStream* open(grpc::GenericStub* stub, const std::string& method, StreamSink* sink);
 
   // Sends a frame after those before it. `sequence` is for unwrite() only.
   void write(ClientStream* stream, uint64_t sequence, const grpc::ByteBuffer& frame);
@@ -66,36 +62,19 @@ class StreamHub {
   // Cancels a stream; its sink hears no more of it.
   void drop(ClientStream* stream);
 
-  // Hands out all that has arrived.
+  // Does all that there is to do.
   void poll();
 
-  // Blocks until there is something for poll(), or until `until` on the clock: false.
+  // Blocks until something has moved, which need not be a frame, or until `until` on the clock:
+  // false.
   bool wait(absl::Time until);
 
-  Doorbell* bell() { return bell_; }
-
  private:
-  friend class ClientStream;
-
-  // A frame, or the end of a stream.
-  struct Event {
-    ClientStream* stream = nullptr;
-    std::optional<grpc::ByteBuffer> frame;
-    absl::Status end;
-  };
-
-  std::optional<Event> next_event();
-  bool has_events();
+  bool take_one(absl::Duration patience);
 
   const Clock* const clock_;
-  std::vector<std::unique_ptr<ClientStream>> streams_;  // of the step thread
-
-  DoorbellWord own_word_;
-  Doorbell own_bell_{&own_word_};
-  Doorbell* const bell_;
-
-  std::mutex mutex_;          // also of the streams' own state
-  std::deque<Event> events_;  // whoever adds to them rings
+  grpc::CompletionQueue queue_;
+  std::vector<std::unique_ptr<ClientStream>> streams_;
 };
 
 }  // namespace conclave

@@ -94,16 +94,15 @@ bool ExpertWorker::has_arrivals() {
 // The job's views are of the leg, which stays in its place until it is answered.
 void ExpertWorker::submit_job(Legs::iterator leg) {
   const ArrivedLeg& frame = leg->frame;
-  batcher_.submit({.layer_idx = frame.layer_idx,
-                   .pick_begin = frame.pick_begin,
-                   .pick_expert = frame.pick_expert,
-                   .row_type = frame.hidden.dtype,
-                   .num_cols = frame.hidden.num_cols,
-                   .rows = frame.hidden.bytes,
-                   .reply_type = frame.reply_type,
-                   .done = [this, leg](absl::StatusOr<std::vector<std::byte>> said) {
-                     finish(leg, std::move(said));
-                   }});
+  batcher_.submit(
+      {.layer_idx = frame.layer_idx,
+       .pick_begin = frame.pick_begin,
+       .pick_expert = frame.pick_expert,
+       .row_type = frame.hidden.dtype,
+       .num_cols = frame.hidden.num_cols,
+       .rows = frame.hidden.bytes,
+       .reply_type = frame.reply_type,
+       .done = [this, leg](absl::StatusOr<SharedBytes> said) { finish(leg, std::move(said)); }});
 }
 
 void ExpertWorker::run_batch() {
@@ -112,7 +111,7 @@ void ExpertWorker::run_batch() {
   if (batcher_.run_once()) metrics_->on_step(batch_picks_, clock_->now() - start);
 }
 
-void ExpertWorker::finish(Legs::iterator leg, absl::StatusOr<std::vector<std::byte>> said) {
+void ExpertWorker::finish(Legs::iterator leg, absl::StatusOr<SharedBytes> said) {
   Legs answered;
   answered.splice(answered.begin(), taken_, leg);
   const ArrivedLeg& frame = leg->frame;

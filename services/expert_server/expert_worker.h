@@ -72,7 +72,7 @@ class ExpertWorker final : public LegHandler {
   bool has_arrivals();
   void run_batch();
   void submit_job(Legs::iterator leg);
-  void finish(Legs::iterator leg, absl::StatusOr<std::vector<std::byte>> said);
+  void finish(Legs::iterator leg, absl::StatusOr<SharedBytes> said);
 
   const Options options_;
   const Clock* const clock_;

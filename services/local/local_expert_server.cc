@@ -29,7 +29,7 @@ void LocalExpertServer::submit(const LegRequest& request, LegReply* reply) {
                    .num_cols = request.num_cols,
                    .rows = request.rows,
                    .reply_type = request.reply_type,
-                   .done = [reply](absl::StatusOr<std::vector<std::byte>> said) {
+                   .done = [reply](absl::StatusOr<SharedBytes> said) {
                      reply->status = said.status();
                      if (said.ok()) reply->rows = *std::move(said);
                      reply->done = true;

@@ -1,11 +1,18 @@
 #include "services/server/leg_transport.h"
 
+#include <algorithm>
 #include <utility>
 
 #include "common/status_macros.h"
 #include "services/server/log.h"
 
 namespace conclave {
+namespace {
+
+constexpr absl::Duration kGrpcRest = absl::Milliseconds(10);
+constexpr absl::Duration kMixedNap = absl::Microseconds(50);
+
+}  // namespace
 
 absl::StatusOr<std::unique_ptr<LegTransport>> LegTransport::create(const Clock* clock,
                                                                    const TransportFlags& flags) {
@@ -26,12 +33,7 @@ absl::StatusOr<std::unique_ptr<LegTransport>> LegTransport::create(const Clock* 
 
 LegTransport::LegTransport(const Clock* clock, const TransportFlags& flags,
                            std::unique_ptr<ShmTransport> shm)
-    : clock_(clock),
-      shm_only_(flags.transport == "shm"),
-      shm_(std::move(shm)),
-      own_bell_(&own_word_, flags.spin()),
-      bell_(shm_ != nullptr ? shm_->bell() : &own_bell_),
-      grpc_(clock, GrpcTransport::Options{.bell = bell_}) {}
+    : clock_(clock), shm_only_(flags.transport == "shm"), shm_(std::move(shm)), grpc_(clock, {}) {}
 
 void LegTransport::set_servers(const ClusterView& view) {
   std::vector<GrpcTransport::Server> by_grpc;
@@ -56,17 +58,37 @@ uint64_t LegTransport::num_finished() const {
   return grpc_.num_finished() + (shm_ != nullptr ? shm_->num_finished() : 0);
 }
 
+// A look at gRPC is a system call, which legs through shared memory need not pay each time.
+void LegTransport::poll() {
+  const absl::Time now = clock_->now();
+  if (shm_ == nullptr || grpc_.has_legs_away() || now - grpc_polled_at_ >= kGrpcRest) {
+    grpc_polled_at_ = now;
+    grpc_.poll();
+  }
+  if (shm_ != nullptr) shm_->poll();
+}
+
 bool LegTransport::wait(absl::Time until) {
+  if (shm_ == nullptr) return grpc_.wait(until);
   const uint64_t num_finished_before = num_finished();
   while (true) {
-    const uint32_t ticket = bell_->ticket();
-    grpc_.poll();
-    if (shm_ != nullptr) shm_->poll();
+    const uint32_t ticket = shm_->bell()->ticket();
+    poll();
     if (num_finished() != num_finished_before) return true;
-    const absl::Duration left = until - clock_->now();
-    if (left <= absl::ZeroDuration()) return false;
-    bell_->wait(ticket, left);
+    if (clock_->now() >= until) return false;
+    sleep(ticket, until);
   }
+}
+
+// There is no way to wait for a socket of gRPC's and for a doorbell at once: with legs away on both
+// ways, which is rare, the one is looked at now and then while the other is slept on.
+void LegTransport::sleep(uint32_t ticket, absl::Time until) {
+  if (grpc_.has_legs_away() && !shm_->has_legs_away()) {
+    grpc_.wait(until);
+    return;
+  }
+  const absl::Duration longest = grpc_.has_legs_away() ? kMixedNap : kGrpcRest;
+  shm_->bell()->wait(ticket, std::min(longest, until - clock_->now()));
 }
 
 void LegTransport::cancel(LegReply* reply, absl::Status status) {

@@ -35,14 +35,14 @@ class LegTransport final : public Transport {
   LegTransport(const Clock* clock, const TransportFlags& flags, std::unique_ptr<ShmTransport> shm);
 
   uint64_t num_finished() const;
+  void poll();
+  void sleep(uint32_t ticket, absl::Time until);
 
   const Clock* const clock_;
   const bool shm_only_;
   const std::unique_ptr<ShmTransport> shm_;  // null: gRPC alone
-  DoorbellWord own_word_;
-  Doorbell own_bell_;
-  Doorbell* const bell_;
   GrpcTransport grpc_;
+  absl::Time grpc_polled_at_ = absl::InfinitePast();
 };
 
 }  // namespace conclave

@@ -6,6 +6,7 @@
 #include <random>
 
 #include "absl/time/clock.h"
+#include "common/host_memory.h"
 #include "services/server/log.h"
 
 namespace conclave {
@@ -42,6 +43,7 @@ int parse_and_run(int argc, char** argv, const ServerMain& main) {
 }  // namespace
 
 int server_main(int argc, char** argv, const ServerMain& main) {
+  keep_freed_memory();  // legs come and go, and their rows are large
   try {
     return parse_and_run(argc, argv, main);
   } catch (const std::exception& error) {  // memory that could not be had, in a library or in ours

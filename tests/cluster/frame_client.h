@@ -19,7 +19,7 @@ class FrameClient final : private StreamSink {
   FrameClient(const std::string& address, const std::string& method)
       : hub_(&clock_),
         stub_(grpc::CreateCustomChannel(address, grpc::InsecureChannelCredentials(), limits())),
-        stream_(hub_.open(&stub_, method, /*max_unread=*/256, this)) {}
+        stream_(hub_.open(&stub_, method, this)) {}
 
   void write(const std::string& frame) { hub_.write(stream_, 0, to_frame(frame)); }
 
@@ -53,7 +53,6 @@ class FrameClient final : private StreamSink {
   bool step() {
     const bool has_news = hub_.wait(clock_.now() + absl::Seconds(60));
     EXPECT_TRUE(has_news) << "nothing came within a minute";
-    hub_.poll();
     return has_news;
   }
 

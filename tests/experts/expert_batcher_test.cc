@@ -18,7 +18,7 @@
 namespace conclave {
 namespace {
 
-using Answer = absl::StatusOr<std::vector<std::byte>>;
+using Answer = absl::StatusOr<SharedBytes>;
 
 class ExpertBatcherTest : public testing::Test {
  protected:

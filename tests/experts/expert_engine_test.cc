@@ -19,7 +19,7 @@
 namespace conclave {
 namespace {
 
-using Answers = std::vector<std::vector<std::byte>>;
+using Answers = std::vector<SharedBytes>;
 
 std::vector<ExpertJob> jobs_of(const std::vector<JobMemory>& memories) {
   std::vector<ExpertJob> jobs;
@@ -53,7 +53,7 @@ class ExpertEngineTest : public testing::Test {
     return product(w.down, hidden.data());
   }
 
-  void expect_formula(const JobMemory& memory, const std::vector<std::byte>& said) const {
+  void expect_formula(const JobMemory& memory, const SharedBytes& said) const {
     const int32_t num_rows = static_cast<int32_t>(memory.pick_begin.size()) - 1;
     const int32_t num_picks = static_cast<int32_t>(memory.pick_expert.size());
     Matrix<float> x(num_rows, kHiddenDim);
@@ -133,13 +133,13 @@ TEST_F(ExpertEngineTest, TheSizeOfGroupsChangesNoBit) {
 
 TEST_F(ExpertEngineTest, CuttingAJobIntoRowsChangesNoBit) {
   for (const JobMemory& memory : mixed_jobs()) {
-    const std::vector<std::byte> whole = run({memory}).front();
+    const SharedBytes whole = run({memory}).front();
     std::vector<std::byte> pieces;
     for (size_t m = 0; m + 1 < memory.pick_begin.size(); ++m) {
       const auto piece = run({memory.only_row(static_cast<int32_t>(m))}).front();
       pieces.insert(pieces.end(), piece.begin(), piece.end());
     }
-    EXPECT_EQ(whole, pieces);
+    EXPECT_EQ(whole, SharedBytes(pieces));
   }
 }
 
@@ -157,13 +157,13 @@ TEST_F(ExpertEngineTest, ThreadsAndUseBeforeChangeNoBit) {
 // A wider answer rounded by hand is the narrower one.
 TEST_F(ExpertEngineTest, RepliesDifferByTheirRoundingAlone) {
   JobMemory memory = random_job({.num_rows = 33, .seed = 3, .reply_type = DType::kF32});
-  const std::vector<std::byte> wide = run({memory}).front();
+  const SharedBytes wide = run({memory}).front();
   Matrix<float> rows(static_cast<int32_t>(memory.pick_expert.size()), kHiddenDim);
   unpack_rows(wide.data(), DType::kF32, rows.view());
   std::vector<std::byte> rounded(wide.size() / 2);
   pack_rows(rows.view(), DType::kBF16, rounded.data());
   memory.reply_type = DType::kBF16;
-  EXPECT_EQ(run({memory}).front(), rounded);
+  EXPECT_EQ(run({memory}).front(), SharedBytes(rounded));
 }
 
 TEST_F(ExpertEngineTest, NoJobsAreNoAnswers) {
@@ -173,10 +173,10 @@ TEST_F(ExpertEngineTest, NoJobsAreNoAnswers) {
 
 TEST_F(ExpertEngineTest, ARowThatIsNotFiniteSpoilsNoOther) {
   JobMemory memory = random_job({.num_rows = 20, .seed = 6, .row_type = DType::kF32});
-  const std::vector<std::byte> healthy = run({memory}).front();
+  const SharedBytes healthy = run({memory}).front();
   const float bad = std::nanf("");
   std::memcpy(memory.rows.data() + 7 * memory.row_bytes(), &bad, sizeof bad);
-  const std::vector<std::byte> said = run({memory}).front();
+  const SharedBytes said = run({memory}).front();
   for (size_t p = 0; p < memory.pick_expert.size(); ++p) {
     const bool is_bad = static_cast<int32_t>(p) >= memory.pick_begin[7] &&
                         static_cast<int32_t>(p) < memory.pick_begin[8];

@@ -50,17 +50,18 @@ class FakeExpertServer final : public LoopbackServer {
     const size_t num_cols = static_cast<size_t>(request.num_cols);
     const size_t heard_bytes = num_cols * static_cast<size_t>(dtype_bytes(request.row_type));
     const size_t said_bytes = num_cols * static_cast<size_t>(dtype_bytes(request.reply_type));
-    reply->rows.resize(request.pick_expert.size() * said_bytes);
+    std::vector<std::byte> said(request.pick_expert.size() * said_bytes);
     Matrix<float> row(1, request.num_cols);
     for (size_t m = 0; m + 1 < request.pick_begin.size(); ++m) {
       for (int32_t p = request.pick_begin[m]; p < request.pick_begin[m + 1]; ++p) {
         unpack_rows(request.rows.data() + m * heard_bytes, request.row_type, row.view());
         speak(request.pick_expert[p], row.view());
         pack_rows(row.view(), request.reply_type,
-                  reply->rows.data() + static_cast<size_t>(p) * said_bytes);
+                  said.data() + static_cast<size_t>(p) * said_bytes);
       }
     }
-    reply->rows.resize(reply->rows.size() + static_cast<size_t>(tricks.num_extra_bytes));
+    said.resize(said.size() + static_cast<size_t>(tricks.num_extra_bytes));
+    reply->rows = std::move(said);
   }
 
   void speak(int32_t expert, Rows<float> row) const {

@@ -2,9 +2,11 @@
 // once, or keeps legs until the test lets them go.
 #pragma once
 
+#include <chrono>
 #include <condition_variable>
 #include <deque>
 #include <mutex>
+#include <thread>
 #include <utility>
 #include <vector>
 
@@ -76,9 +78,29 @@ class SpeakingHandler final : public LegHandler {
     return kept;
   }
 
+  // The same where the leg only moves while `sender` is polled, as everything of a StreamHub's.
+  template <typename Sender>
+  Kept take(Sender* sender) {
+    wait_for_kept(1, sender);
+    return take();
+  }
+
+  template <typename Sender>
+  void wait_for_kept(size_t count, Sender* sender) {
+    while (num_kept() < count) {
+      sender->poll();
+      std::this_thread::sleep_for(std::chrono::milliseconds(1));
+    }
+  }
+
   void wait_for_kept(size_t count) {
     std::unique_lock lock(mutex_);
     changed_.wait(lock, [&] { return kept_.size() >= count; });
+  }
+
+  size_t num_kept() {
+    const std::lock_guard lock(mutex_);
+    return kept_.size();
   }
 
   int num_heard() {

@@ -31,7 +31,7 @@ class LoopbackTransportTest : public testing::Test {
             .pick_expert = pick_expert_,
             .row_type = DType::kF32,
             .num_cols = 2,
-            .rows = std::as_bytes(std::span(rows_)),
+            .rows = SharedBytes::copy_of(std::as_bytes(std::span(rows_))),
             .reply_type = DType::kF32};
   }
 

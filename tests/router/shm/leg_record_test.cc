@@ -94,7 +94,7 @@ TEST(LegRecord, AnAnswerThatFitsNowhere) {
                  .reply_type = DType::kF32,
                  .hidden = {.dtype = DType::kBF16, .num_rows = 1, .num_cols = 1000}};
   leg.pick_expert.resize(20'000);
-  leg.hidden.bytes.resize(2000);
+  leg.hidden.bytes = std::vector<std::byte>(2000);
   const auto read = read_leg(record_of(9, leg));
   ASSERT_TRUE(read.ok());
   EXPECT_EQ(read->sequence, 9u);
@@ -104,7 +104,7 @@ TEST(LegRecord, AnAnswerThatFitsNowhere) {
 
 TEST(ReplyRecord, RowsOrAStatus) {
   LegSaid said{.sequence = 5, .dtype = DType::kF32, .num_cols = 3};
-  said.rows.assign(24, std::byte{7});
+  said.rows = std::vector(24, std::byte{7});
   auto read = read_reply(record_of(said));
   ASSERT_TRUE(read.ok());
   EXPECT_EQ(read->sequence, 5u);
@@ -121,7 +121,7 @@ TEST(ReplyRecord, RowsOrAStatus) {
 
 TEST(ReplyRecord, ShapesThatCannotBe) {
   LegSaid said{.sequence = 5, .dtype = DType::kF32, .num_cols = 3};
-  said.rows.assign(24, std::byte{7});
+  said.rows = std::vector(24, std::byte{7});
   std::vector<std::byte> record = record_of(said);
   for (size_t size = 0; size < record.size(); ++size) {
     const auto read = read_reply(std::span(record).first(size));

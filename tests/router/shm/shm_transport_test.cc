@@ -61,7 +61,7 @@ TEST_F(ShmTransportTest, AServersStatusIsPassedOn) {
                  .reply_type = DType::kF32,
                  .hidden = {.dtype = DType::kBF16, .num_rows = 1, .num_cols = 1000}};
   leg.pick_expert.resize(20'000);
-  leg.hidden.bytes.resize(2000);
+  leg.hidden.bytes = std::vector<std::byte>(2000);
   Sent& sent = send(transport.get(), std::move(leg));
   EXPECT_EQ(status_of(transport.get(), sent).code(), absl::StatusCode::kInvalidArgument);
   EXPECT_TRUE(status_of(transport.get(), send(transport.get())).ok()) << "the link goes on";

@@ -47,7 +47,7 @@ TEST_F(GrpcTransportTest, AnswersMayOvertakeEachOther) {
   std::vector<SpeakingHandler::Kept> kept;
   for (int i = 0; i < 5; ++i) {
     send(transport.get());
-    kept.push_back(handler_.take());
+    kept.push_back(handler_.take(transport.get()));
   }
   for (int i = 4; i >= 0; --i) {
     kept[static_cast<size_t>(i)].answer();
@@ -63,7 +63,7 @@ TEST_F(GrpcTransportTest, AServersStatusIsPassedOn) {
   const auto transport = connect();
   handler_.keep(true);
   Sent& sent = send(transport.get());
-  handler_.take().done(absl::NotFoundError("expert 7 lives elsewhere"));
+  handler_.take(transport.get()).done(absl::NotFoundError("expert 7 lives elsewhere"));
   EXPECT_EQ(status_of(transport.get(), sent), absl::NotFoundError("expert 7 lives elsewhere"));
 }
 
@@ -71,7 +71,7 @@ TEST_F(GrpcTransportTest, AKilledServerLosesItsLegsAndComesBack) {
   const auto transport = connect({.reconnect = {.first = absl::Seconds(1)}});
   handler_.keep(true);
   Sent& sent = send(transport.get());
-  const SpeakingHandler::Kept kept = handler_.take();
+  const SpeakingHandler::Kept kept = handler_.take(transport.get());
   const int port = server_.port();
   server_.stop();
   EXPECT_EQ(status_of(transport.get(), sent).code(), absl::StatusCode::kUnavailable);
@@ -105,7 +105,7 @@ TEST_F(GrpcTransportTest, ALegThatIsGivenUp) {
   const auto transport = connect();
   handler_.keep(true);
   Sent& sent = send(transport.get());
-  const SpeakingHandler::Kept kept = handler_.take();
+  const SpeakingHandler::Kept kept = handler_.take(transport.get());
   transport->cancel(&sent.reply, absl::CancelledError("enough"));
   EXPECT_TRUE(sent.reply.done);
   EXPECT_EQ(sent.reply.status, absl::CancelledError("enough"));
@@ -124,7 +124,7 @@ TEST_F(GrpcTransportTest, Deadlines) {
   const auto transport = connect();
   handler_.keep(true);
   Sent& sent = send(transport.get());
-  const SpeakingHandler::Kept kept = handler_.take();
+  const SpeakingHandler::Kept kept = handler_.take(transport.get());
   EXPECT_FALSE(transport->wait(absl::InfinitePast()));
   const absl::Time before = clock_.now();
   EXPECT_FALSE(transport->wait(before + absl::Milliseconds(30)));
@@ -144,7 +144,7 @@ TEST_F(GrpcTransportTest, LegsInFlightAreLimited) {
   EXPECT_EQ(over.reply.status.code(), absl::StatusCode::kResourceExhausted);
   EXPECT_THAT(std::string(over.reply.status.message()), HasSubstr("4 legs"));
   Sent& other_lane = send(transport.get(), kServer, Lane::kPrefill);
-  for (int i = 0; i < 5; ++i) handler_.take().answer();
+  for (int i = 0; i < 5; ++i) handler_.take(transport.get()).answer();
   ASSERT_TRUE(status_of(transport.get(), other_lane).ok());
   handler_.keep(false);
   for (Sent& sent : sent_) status_of(transport.get(), sent);
@@ -162,7 +162,7 @@ TEST_F(GrpcTransportTest, ServersComeGoAndMove) {
   transport.set_servers({{{.id = kServer, .address = server_.address()}}});
   handler_.keep(true);
   Sent& away = send(&transport);
-  const SpeakingHandler::Kept kept = handler_.take();
+  const SpeakingHandler::Kept kept = handler_.take(&transport);
   SpeakingHandler other_handler;
   LegService other_service(&other_handler, {});
   WireServer other_server(other_service.service());
@@ -180,7 +180,7 @@ TEST_F(GrpcTransportTest, ServersComeGoAndMove) {
   transport.set_servers({{{.id = ServerId{0}, .address = server_.address()},
                           {.id = kServer, .address = other_server.address()}}});
   EXPECT_FALSE(stays.reply.done);
-  other_handler.take().answer();
+  other_handler.take(&transport).answer();
   ASSERT_TRUE(status_of(&transport, stays).ok());
   transport.set_servers({});
   EXPECT_EQ(send(&transport).reply.status.code(), absl::StatusCode::kUnavailable);
@@ -216,7 +216,7 @@ TEST_F(GrpcTransportTest, ALargeLegTravels) {
   constexpr int32_t kRows = 1024;
   constexpr int32_t kCols = 7168;
   sent.leg.hidden = {.dtype = DType::kF32, .num_rows = kRows, .num_cols = kCols};
-  sent.leg.hidden.bytes.resize(size_t{kRows} * kCols * 4, std::byte{0x3f});
+  sent.leg.hidden.bytes = std::vector(size_t{kRows} * kCols * 4, std::byte{0x3f});
   for (int32_t m = 0; m <= kRows; ++m) sent.leg.pick_begin.push_back(m);
   sent.leg.pick_expert.resize(kRows);
   sent.leg.reply_type = DType::kF32;

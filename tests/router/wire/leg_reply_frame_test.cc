@@ -87,7 +87,7 @@ TEST(LegReplyFrameTest, AnAnswerWithoutRowsOrStatusIsWrong) {
 
 TEST(LegReplyFrameTest, AnAnswerThatIsTooLargeBecomesAnError) {
   PackedRows said{.dtype = DType::kF32, .num_rows = 16, .num_cols = kMaxFrameBytes / 64};
-  said.bytes.resize(kMaxFrameBytes);
+  said.bytes = std::vector<std::byte>(kMaxFrameBytes);
   const auto read = decode_leg_reply(encode_leg_reply(3, {.said = std::move(said)}));
   ASSERT_TRUE(read.ok() && read->content.ok());
   EXPECT_EQ(read->content->status.code(), absl::StatusCode::kInvalidArgument);

@@ -132,33 +132,50 @@ TEST_F(LegServiceTest, LegsInFlightAreLimited) {
   handler_.keep(true);
   RawClient client(server_->address());
   for (uint64_t sequence = 1; sequence <= 6; ++sequence) client.write(frame(sequence));
-  handler_.wait_for_kept(2);
+  handler_.wait_for_kept(2, &client);
   std::this_thread::sleep_for(std::chrono::milliseconds(100));  // time for a third to come
   EXPECT_EQ(handler_.num_heard(), 2);
   for (int answered = 1; answered <= 6; ++answered) {
-    handler_.take().answer();
+    handler_.take(&client).answer();
     client.wait_for_frames(static_cast<size_t>(answered));
-    if (answered <= 4) handler_.wait_for_kept(2);
+    if (answered <= 4) handler_.wait_for_kept(2, &client);
     EXPECT_EQ(handler_.num_heard(), std::min(6, answered + 2));
   }
 }
 
+// Written from a thread of its own, as our own clients write and read on one.
 TEST_F(LegServiceTest, AClientThatDoesNotReadIsNotReadFrom) {
-  RawClient client(server_->address(), /*max_unread=*/1);
+  grpc::ChannelArguments arguments;
+  arguments.SetMaxReceiveMessageSize(-1);
+  const auto stub = v1::Experts::NewStub(
+      grpc::CreateCustomChannel(server_->address(), grpc::InsecureChannelCredentials(), arguments));
+  grpc::ClientContext context;
+  const auto stream = stub->Forward(&context);
   ArrivedLeg leg;
   leg.pick_begin = {0, 1};
   leg.pick_expert = {0};
   leg.reply_type = DType::kF32;
-  leg.hidden = {.dtype = DType::kF32, .num_rows = 1, .num_cols = 700'000};
-  leg.hidden.bytes.resize(size_t{4} * 700'000);
-  constexpr size_t kLegs = 32;
-  for (uint64_t i = 0; i < kLegs; ++i) {
-    client.write(to_bytes(*encode_leg(i, leg.view(ServerId{0}))));
-  }
+  leg.hidden = {.dtype = DType::kF32,
+                .num_rows = 1,
+                .num_cols = 700'000,
+                .bytes = std::vector<std::byte>(size_t{4} * 700'000)};
+  constexpr uint64_t kLegs = 32;
+  std::thread writer([&] {
+    for (uint64_t i = 0; i < kLegs; ++i) {
+      v1::ForwardRequest request;
+      CHECK(request.ParseFromString(to_bytes(*encode_leg(i, leg.view(ServerId{0})))));
+      CHECK(stream->Write(request));
+    }
+    stream->WritesDone();
+  });
   std::this_thread::sleep_for(std::chrono::milliseconds(300));
   EXPECT_LT(handler_.num_heard(), static_cast<int>(kLegs));
-  client.wait_for_frames(kLegs);
-  EXPECT_EQ(client.frames.size(), kLegs);
+  v1::ForwardResponse response;
+  uint64_t num_read = 0;
+  while (stream->Read(&response)) ++num_read;
+  writer.join();
+  EXPECT_EQ(num_read, kLegs);
+  EXPECT_TRUE(stream->Finish().ok());
 }
 
 TEST_F(LegServiceTest, AnswersFromOtherThreads) {
@@ -181,7 +198,7 @@ TEST_F(LegServiceTest, AnAnswerOfAWrongSizeIsInternal) {
   handler_.keep(true);
   RawClient client(server_->address());
   client.write(frame(4));
-  handler_.take().done(std::vector<std::byte>(1));
+  handler_.take(&client).done(std::vector<std::byte>(1));
   client.wait_for_frames(1);
   ASSERT_EQ(client.frames.size(), 1u);
   expect_answer(client.frames[0], 4, absl::StatusCode::kInternal);
@@ -192,8 +209,8 @@ TEST_F(LegServiceTest, AStopThatDrainsAnswersWhatHasArrived) {
   RawClient client(server_->address());
   client.write(frame(1));
   client.write(frame(2));
-  const SpeakingHandler::Kept first = handler_.take();
-  const SpeakingHandler::Kept second = handler_.take();
+  const SpeakingHandler::Kept first = handler_.take(&client);
+  const SpeakingHandler::Kept second = handler_.take(&client);
   service_->shutdown(/*drain=*/true);
   EXPECT_EQ(service_->num_streams(), 1);
   first.answer();
@@ -209,7 +226,7 @@ TEST_F(LegServiceTest, AStopAtOnce) {
   handler_.keep(true);
   RawClient client(server_->address());
   client.write(frame(1));
-  const SpeakingHandler::Kept kept = handler_.take();
+  const SpeakingHandler::Kept kept = handler_.take(&client);
   service_->shutdown(/*drain=*/true);
   service_->shutdown(/*drain=*/false);  // the patience is over
   EXPECT_EQ(client.wait_for_end(), absl::UnavailableError("server is stopping"));
@@ -223,8 +240,8 @@ TEST_F(LegServiceTest, AnswersWhenAllIsGone) {
   auto client = std::make_unique<RawClient>(server_->address());
   client->write(frame(1));
   client->write(frame(2));
-  const SpeakingHandler::Kept first = handler_.take();
-  const SpeakingHandler::Kept second = handler_.take();
+  const SpeakingHandler::Kept first = handler_.take(client.get());
+  const SpeakingHandler::Kept second = handler_.take(client.get());
   client.reset();
   wait_for_no_streams();
   first.answer();

@@ -22,12 +22,14 @@ namespace conclave {
 // A client of Experts.Forward that sends any bytes.
 class RawClient final : private StreamSink {
  public:
-  explicit RawClient(const std::string& address, int32_t max_unread = 256)
+  explicit RawClient(const std::string& address)
       : hub_(&clock_),
         stub_(grpc::CreateChannel(address, grpc::InsecureChannelCredentials())),
-        stream_(hub_.open(&stub_, "/conclave.v1.Experts/Forward", max_unread, this)) {}
+        stream_(hub_.open(&stub_, "/conclave.v1.Experts/Forward", this)) {}
 
   void write(const std::string& frame) { hub_.write(stream_, 0, to_frame(frame)); }
+
+  void poll() { hub_.poll(); }
 
   // Until as many frames have come, or the stream has ended.
   void wait_for_frames(size_t count) {
@@ -44,10 +46,7 @@ class RawClient final : private StreamSink {
  private:
   void on_frame(const grpc::ByteBuffer& frame) override { frames.push_back(to_bytes(frame)); }
   void on_end(const absl::Status& status) override { end = status; }
-  void step() {
-    hub_.wait(absl::InfiniteFuture());
-    hub_.poll();
-  }
+  void step() { hub_.wait(absl::InfiniteFuture()); }
 
   const SystemClock clock_;
   StreamHub hub_;

@@ -83,7 +83,7 @@ class ExpertWorkerTest : public testing::Test {
   }
 
   // What a leg says when nobody else is there.
-  std::vector<std::byte> alone(const JobMemory& memory) {
+  SharedBytes alone(const JobMemory& memory) {
     ExpertEngine engine(experts_.config, &experts_.weights, inline_executor());
     const ExpertJob job = memory.job();
     return engine.run(job.layer_idx, {&job, 1}).front();
@@ -100,13 +100,13 @@ TEST_F(ExpertWorkerTest, LegsOfManyThreadsSayTheBitsTheySayAlone) {
   constexpr uint32_t kThreads = 4;
   constexpr uint32_t kLegs = 50;
   start(inline_executor());
-  std::vector<absl::StatusOr<std::vector<std::byte>>> said(kThreads * kLegs);
+  std::vector<absl::StatusOr<SharedBytes>> said(kThreads * kLegs);
   std::vector<std::atomic<int>> num_answers(kThreads * kLegs);
   std::vector<std::thread> threads;
   for (uint32_t t = 0; t < kThreads; ++t) {
     threads.emplace_back([&, t] {
       for (uint32_t i = t * kLegs; i < (t + 1) * kLegs; ++i) {
-        worker_->submit(frame_of(job_no(i)), [&, i](absl::StatusOr<std::vector<std::byte>> rows) {
+        worker_->submit(frame_of(job_no(i)), [&, i](absl::StatusOr<SharedBytes> rows) {
           said[i] = std::move(rows);
           ++num_answers[i];
         });
@@ -133,17 +133,14 @@ TEST_F(ExpertWorkerTest, OverTheLimitALegIsRefusedAtOnce) {
   Gate gate;
   start(&gate, /*max_queued_legs=*/2);
   std::atomic<int> num_ok = 0;
-  const auto count = [&](const absl::StatusOr<std::vector<std::byte>>& said) {
-    num_ok += said.ok() ? 1 : 0;
-  };
+  const auto count = [&](const absl::StatusOr<SharedBytes>& said) { num_ok += said.ok() ? 1 : 0; };
   worker_->submit(frame_of(job_no(0)), count);
   gate.wait_for_engine();
   worker_->submit(frame_of(job_no(2)), count);
   EXPECT_EQ(worker_->load().num_queued_legs, 2);
   absl::Status refused;
-  worker_->submit(frame_of(job_no(4)), [&](const absl::StatusOr<std::vector<std::byte>>& said) {
-    refused = said.status();
-  });
+  worker_->submit(frame_of(job_no(4)),
+                  [&](const absl::StatusOr<SharedBytes>& said) { refused = said.status(); });
   EXPECT_EQ(refused.code(), absl::StatusCode::kResourceExhausted);
   EXPECT_THAT(std::string(refused.message()), HasSubstr("2 legs"));
   gate.open();
@@ -169,9 +166,8 @@ TEST_F(ExpertWorkerTest, WhatComesAfterTheEndIsUnavailable) {
   start(inline_executor());
   worker_->stop();
   absl::Status refused;
-  worker_->submit(frame_of(job_no(0)), [&](const absl::StatusOr<std::vector<std::byte>>& said) {
-    refused = said.status();
-  });
+  worker_->submit(frame_of(job_no(0)),
+                  [&](const absl::StatusOr<SharedBytes>& said) { refused = said.status(); });
   EXPECT_EQ(refused.code(), absl::StatusCode::kUnavailable);
 }
 
@@ -182,7 +178,7 @@ TEST_F(ExpertWorkerTest, AWrongLegIsAnsweredAmongRightOnes) {
   for (uint32_t i = 0; i < 3; ++i) {
     ArrivedLeg frame = frame_of(job_no(i));
     if (i == 1) frame.pick_expert.front() = kNumExperts;
-    worker_->submit(std::move(frame), [&, i](const absl::StatusOr<std::vector<std::byte>>& said) {
+    worker_->submit(std::move(frame), [&, i](const absl::StatusOr<SharedBytes>& said) {
       num_ok += said.ok() ? 1 : 0;
       if (i == 1) wrong = said.status();
     });
