@@ -31,8 +31,7 @@ std::vector<SharedBytes> ExpertEngine::run(int32_t layer_idx, std::span<const Ex
   for (size_t j = 0; j < jobs.size(); ++j) {
     CHECK(jobs[j].layer_idx == layer_idx);
     said[j] = SharedBytes::of_size(static_cast<size_t>(jobs[j].num_picks()) *
-                                   static_cast<size_t>(hidden_dim_) *
-                                   static_cast<size_t>(dtype_bytes(jobs[j].reply_type)));
+                                   packed_row_bytes(jobs[j].reply_type, hidden_dim_));
   }
 
   const std::vector<PickPlace> picks = picks_by_expert(jobs);
@@ -72,8 +71,7 @@ void ExpertEngine::run_group(const FfnWeights& weights, std::span<const PickPlac
   const int32_t num_rows = static_cast<int32_t>(group.size());
   for (int32_t i = 0; i < num_rows; ++i) {
     const ExpertJob& job = jobs[group[i].job];
-    const size_t row_bytes =
-        static_cast<size_t>(hidden_dim_) * static_cast<size_t>(dtype_bytes(job.row_type));
+    const size_t row_bytes = packed_row_bytes(job.row_type, hidden_dim_);
     unpack_rows(job.rows.data() + static_cast<size_t>(group[i].row) * row_bytes, job.row_type,
                 x_.view().rows(i, 1));
   }
@@ -85,8 +83,7 @@ void ExpertEngine::run_group(const FfnWeights& weights, std::span<const PickPlac
       executor_);
   for (int32_t i = 0; i < num_rows; ++i) {
     const ExpertJob& job = jobs[group[i].job];
-    const size_t row_bytes =
-        static_cast<size_t>(hidden_dim_) * static_cast<size_t>(dtype_bytes(job.reply_type));
+    const size_t row_bytes = packed_row_bytes(job.reply_type, hidden_dim_);
     pack_rows(out_.view().rows(i, 1), job.reply_type,
               (*said)[group[i].job].fill() + static_cast<size_t>(group[i].pick) * row_bytes);
   }

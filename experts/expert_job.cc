@@ -3,11 +3,10 @@
 #include "absl/strings/str_format.h"
 #include "common/checked_math.h"
 #include "common/status_macros.h"
+#include "kernels/row_codec.h"
 
 namespace conclave {
 namespace {
-
-bool is_row_type(DType dtype) { return dtype == DType::kF32 || dtype == DType::kBF16; }
 
 // pick_begin ascends from 0 to N, and every row has at least one pick.
 absl::Status check_csr(const ExpertJob& job) {
@@ -26,15 +25,17 @@ absl::Status check_csr(const ExpertJob& job) {
 }
 
 absl::Status check_shape(const ExpertJob& job, const ModelConfig& config) {
-  if (!is_row_type(job.row_type) || !is_row_type(job.reply_type)) {
-    return absl::InvalidArgumentError("rows are f32 or bf16 in both directions");
+  if (!is_row_type(job.row_type) || !is_reply_type(job.reply_type)) {
+    return absl::InvalidArgumentError(
+        absl::StrFormat("rows of %s that ask for %s; rows are f32, bf16 or fp8 and answered in f32 "
+                        "or bf16",
+                        dtype_name(job.row_type), dtype_name(job.reply_type)));
   }
   if (job.num_cols != config.hidden_dim) {
     return absl::InvalidArgumentError(
         absl::StrFormat("rows have %d columns, the model has %d", job.num_cols, config.hidden_dim));
   }
-  const uint64_t row_bytes =
-      static_cast<uint64_t>(job.num_cols) * static_cast<uint64_t>(dtype_bytes(job.row_type));
+  const uint64_t row_bytes = packed_row_bytes(job.row_type, job.num_cols);
   const auto num_bytes = checked_mul(static_cast<uint64_t>(job.num_rows()), row_bytes);
   if (!num_bytes || *num_bytes != job.rows.size()) {
     return absl::InvalidArgumentError(

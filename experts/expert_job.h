@@ -21,7 +21,7 @@ struct ExpertJob {
   int32_t layer_idx = 0;
   std::span<const int32_t> pick_begin;   // [M + 1]
   std::span<const int32_t> pick_expert;  // [N] ids in the model
-  DType row_type = DType::kBF16;         // f32 or bf16
+  DType row_type = DType::kBF16;         // f32, bf16 or fp8
   int32_t num_cols = 0;                  // D
   std::span<const std::byte> rows;       // [M, D] packed
   DType reply_type = DType::kBF16;       // f32 or bf16

@@ -1,6 +1,4 @@
 // One pass for the largest magnitude of a block and one that divides, both from the L1 cache.
-// Magnitudes are compared as the integers that their bits are: that order needs no care for NaN,
-// which is above infinity.
 
 #include <algorithm>
 #include <bit>
@@ -16,6 +14,7 @@
 #define HWY_TARGET_INCLUDE "kernels/quantise_cpu.cc"
 #include "hwy/foreach_target.h"
 #include "hwy/highway.h"
+#include "kernels/simd/magnitude-inl.h"
 #include "kernels/simd/stored_rows-inl.h"
 #include "kernels/simd/vector-inl.h"
 
@@ -23,27 +22,7 @@ HWY_BEFORE_NAMESPACE();
 namespace conclave {
 namespace HWY_NAMESPACE {
 
-constexpr int32_t kInfinityBits = 0x7F800000;
-constexpr int32_t kMagnitudeBits = 0x7FFFFFFF;
-
-using TagI32 = hn::RebindToSigned<TagF32>;
 using TagCode = hn::Rebind<int8_t, TagF32>;
-
-// The bits of the largest |x|; at least kInfinityBits where a number is not finite.
-HWY_INLINE int32_t largest_magnitude(const float* x, int64_t count) {
-  const TagI32 i32;
-  auto largest = hn::Zero(i32);
-  const auto magnitude = hn::Set(i32, kMagnitudeBits);
-  const int64_t whole = whole_vectors(count);
-  for (int64_t i = 0; i < whole; i += kLanes) {
-    largest = hn::Max(largest, hn::And(hn::BitCast(i32, hn::LoadU(kF32, x + i)), magnitude));
-  }
-  int32_t max = hn::GetLane(hn::MaxOfLanes(i32, largest));
-  for (int64_t i = whole; i < count; ++i) {
-    max = std::max(max, std::bit_cast<int32_t>(x[i]) & kMagnitudeBits);
-  }
-  return max;
-}
 
 HWY_INLINE hn::Vec<TagCode> codes_of(VecF32 x, VecF32 unit) {
   return hn::DemoteTo(TagCode(), hn::NearestInt(hn::Div(x, unit)));

@@ -27,7 +27,7 @@ struct NumericProfile {
   // Of attention nodes; empty on expert servers, which have no trunk and answer in any type they
   // are asked for.
   std::string trunk_type;  // "stored", or "attention=int8,head=int8" of what is not
-  std::string wire_out;    // "bf16", "f32"
+  std::string wire_out;    // "bf16", "f32", "fp8"
   std::string wire_back;
   std::string cache_type;
   std::string attention_form;  // "absorbed"

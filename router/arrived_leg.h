@@ -15,10 +15,10 @@ namespace conclave {
 
 // A matrix as it travels: row-major without padding.
 struct PackedRows {
-  DType dtype = DType::kF32;  // f32 or bf16
+  DType dtype = DType::kF32;  // f32 or bf16; of rows out also fp8
   int32_t num_rows = 0;
   int32_t num_cols = 0;
-  SharedBytes bytes;  // num_rows * num_cols * size of dtype
+  SharedBytes bytes;  // num_rows * packed_row_bytes(dtype, num_cols)
 
   bool operator==(const PackedRows&) const = default;
 };

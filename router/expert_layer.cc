@@ -51,6 +51,11 @@ ExpertLayer::ExpertLayer(const Parts& parts, Placement placement, const Options&
 absl::StatusOr<std::unique_ptr<ExpertLayer>> ExpertLayer::create(const Parts& parts,
                                                                  Placement placement,
                                                                  const Options& options) {
+  if (!is_row_type(options.wire_out) || !is_reply_type(options.wire_back)) {
+    return absl::InvalidArgumentError(absl::StrFormat(
+        "rows out as %s and back as %s; f32, bf16 and fp8 go out, f32 and bf16 come back",
+        dtype_name(options.wire_out), dtype_name(options.wire_back)));
+  }
   std::unique_ptr<ExpertLayer> layer(new ExpertLayer(parts, std::move(placement), options));
   for (const GateWeights& weights : layer->gate_weights_) {
     std::unique_ptr<Gate> gate;
@@ -136,8 +141,7 @@ void ExpertLayer::send_leg(const Leg& leg, Rows<const float> x, size_t leg_idx, 
     }
     silent_until_.erase(silent);
   }
-  const size_t row_bytes =
-      static_cast<size_t>(hidden_dim_) * static_cast<size_t>(dtype_bytes(options_.wire_out));
+  const size_t row_bytes = packed_row_bytes(options_.wire_out, hidden_dim_);
   SharedBytes rows = SharedBytes::of_size(leg.token_idx.size() * row_bytes);
   for (size_t m = 0; m < leg.token_idx.size(); ++m) {
     pack_rows(x.rows(leg.token_idx[m], 1), options_.wire_out, rows.fill() + m * row_bytes);
@@ -230,8 +234,8 @@ absl::Status ExpertLayer::check_reply(const Leg& leg, const LegReply& reply,
     return is_transient(reply.status) ? absl::UnavailableError(message)
                                       : absl::Status(reply.status.code(), message);
   }
-  const size_t num_bytes = static_cast<size_t>(leg.num_picks()) * static_cast<size_t>(hidden_dim_) *
-                           static_cast<size_t>(dtype_bytes(options_.wire_back));
+  const size_t num_bytes =
+      static_cast<size_t>(leg.num_picks()) * packed_row_bytes(options_.wire_back, hidden_dim_);
   if (reply.rows.size() == num_bytes) return absl::OkStatus();
   return absl::InternalError(absl::StrFormat(
       "server %d answered %d bytes where %d picks of layer %d need %d",

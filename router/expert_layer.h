@@ -62,8 +62,8 @@ class LegObserver {
 class ExpertLayer final : public MoeLayer {
  public:
   struct Options {
-    DType wire_out = DType::kBF16;   // rows to the experts: f32 or bf16
-    DType wire_back = DType::kBF16;  // rows from the experts
+    DType wire_out = DType::kBF16;   // rows to the experts: f32, bf16 or fp8
+    DType wire_back = DType::kBF16;  // rows from the experts: f32 or bf16
     int32_t max_tokens = 0;          // rows of the largest step
     absl::Duration leg_timeout = absl::Seconds(10);
   };
@@ -77,6 +77,7 @@ class ExpertLayer final : public MoeLayer {
     LegObserver* observer = nullptr;
   };
 
+  // INVALID_ARGUMENT for types that rows do not travel in.
   static absl::StatusOr<std::unique_ptr<ExpertLayer>> create(const Parts& parts,
                                                              Placement placement,
                                                              const Options& options);

@@ -18,6 +18,7 @@
 #include "absl/strings/str_cat.h"
 #include "common/check.h"
 #include "common/host_memory.h"
+#include "kernels/row_codec.h"
 #include "router/shm/shm_server.h"
 #include "router/wire/leg_service.h"
 #include "router/wire/wire_limits.h"
@@ -63,8 +64,7 @@ class EchoWorker final : public LegHandler {
   }
 
   static SharedBytes echo(const ArrivedLeg& leg) {
-    const size_t row_bytes = static_cast<size_t>(leg.hidden.num_cols) *
-                             static_cast<size_t>(dtype_bytes(leg.hidden.dtype));
+    const size_t row_bytes = packed_row_bytes(leg.hidden.dtype, leg.hidden.num_cols);
     SharedBytes said = SharedBytes::of_size(leg.pick_expert.size() * row_bytes);
     for (size_t m = 0; m + 1 < leg.pick_begin.size(); ++m) {
       for (int32_t p = leg.pick_begin[m]; p < leg.pick_begin[m + 1]; ++p) {

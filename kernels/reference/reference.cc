@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <cstring>
 #include <limits>
 #include <vector>
 
@@ -35,6 +36,18 @@ void normalise(std::vector<double>* score) {
     sum += s;
   }
   for (double& s : *score) s /= sum;
+}
+
+// Where two codes are as near, the even one.
+uint8_t nearest_f8(float value) {
+  const double size = std::fabs(std::clamp(value, -kMostFp8, kMostFp8));
+  const auto distance = [&](uint8_t code) { return std::fabs(size - to_f32(f8e4m3{code})); };
+  uint8_t best = 0;
+  for (uint8_t code = 1; code < 0x7F; ++code) {
+    const double gain = distance(best) - distance(code);
+    if (gain > 0 || (gain == 0 && code % 2 == 0)) best = code;
+  }
+  return static_cast<uint8_t>(best | (std::signbit(value) ? 0x80 : 0));
 }
 
 void attend(const PagedMlaArgs& args, const PagedQuery& query, const float* q, float* out) {
@@ -100,6 +113,31 @@ bool quantise_row(const float* x, int64_t num_cols, int8_t* codes, float* scale)
     finite = finite && block_finite;
   }
   return finite;
+}
+
+void pack_fp8_row(const float* x, int32_t num_cols, std::byte* packed) {
+  for (int32_t begin = 0; begin < num_cols; begin += kFp8Block) {
+    const int32_t end = std::min(num_cols, begin + kFp8Block);
+    float largest = kLeastFp8Magnitude;
+    bool finite = true;
+    for (int32_t c = begin; c < end; ++c) {
+      largest = std::max(largest, std::fabs(x[c]));
+      finite = finite && std::isfinite(x[c]);
+    }
+    const float scale = finite ? largest / kMostFp8 : std::numeric_limits<float>::quiet_NaN();
+    for (int32_t c = begin; c < end; ++c) {
+      packed[c] = std::byte{finite ? nearest_f8(x[c] / scale) : uint8_t{0}};
+    }
+    std::memcpy(packed + num_cols + begin / kFp8Block * 4, &scale, sizeof(scale));
+  }
+}
+
+void unpack_fp8_row(const std::byte* packed, int32_t num_cols, float* x) {
+  for (int32_t c = 0; c < num_cols; ++c) {
+    float scale;
+    std::memcpy(&scale, packed + num_cols + c / kFp8Block * 4, sizeof(scale));
+    x[c] = to_f32(f8e4m3{std::to_integer<uint8_t>(packed[c])}) * scale;
+  }
 }
 
 void matmul_int8(const MatmulArgs& args) {

@@ -5,6 +5,7 @@
 // Thread-safe: no state. Cost: do not serve with them.
 #pragma once
 
+#include <cstddef>
 #include <span>
 
 #include "kernels/matmul.h"
@@ -12,6 +13,7 @@
 #include "kernels/quantise.h"
 #include "kernels/rms_norm.h"
 #include "kernels/rope.h"
+#include "kernels/row_codec.h"
 #include "kernels/swiglu.h"
 #include "kernels/weight.h"
 
@@ -28,6 +30,10 @@ void matmul_t(const MatmulArgs& args);
 // with x as it is.
 bool quantise_row(const float* x, int64_t num_cols, int8_t* codes, float* scale);
 void matmul_int8(const MatmulArgs& args);
+
+// A row in fp8 is defined to the bit as well. A code is found by looking at all of them.
+void pack_fp8_row(const float* x, int32_t num_cols, std::byte* packed);
+void unpack_fp8_row(const std::byte* packed, int32_t num_cols, float* x);
 
 void rms_norm(const RmsNormArgs& args);
 void rope(const RopeArgs& args);

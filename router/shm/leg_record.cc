@@ -7,6 +7,7 @@
 #include "absl/strings/str_format.h"
 #include "common/check.h"
 #include "common/status_macros.h"
+#include "kernels/row_codec.h"
 
 namespace conclave {
 namespace {
@@ -37,11 +38,16 @@ absl::Status unreadable(const char* what) {
 }
 
 // The types that rows travel in, as numbers of this file's own.
-uint32_t number_of(DType dtype) { return dtype == DType::kF32 ? 1 : 2; }
+uint32_t number_of(DType dtype) {
+  CHECK(is_row_type(dtype));
+  if (dtype == DType::kF8E4M3) return 3;
+  return dtype == DType::kF32 ? 1 : 2;
+}
 
 absl::StatusOr<DType> row_type_of(uint32_t number) {
   if (number == 1) return DType::kF32;
   if (number == 2) return DType::kBF16;
+  if (number == 3) return DType::kF8E4M3;
   return unreadable("a type of rows that nobody knows");
 }
 
@@ -75,15 +81,18 @@ class RecordWalk {
 
 // Counts are 32 bits wide, so their product with a size fits; whether it is what came is the check.
 bool is_shape(uint64_t num_rows, uint64_t num_cols, DType dtype, size_t num_bytes) {
-  const auto value_bytes = static_cast<uint64_t>(dtype_bytes(dtype));
   if (num_cols > kMaxRecordBytes || num_rows > kMaxRecordBytes) return false;
-  return num_rows * num_cols * value_bytes == num_bytes;
+  return num_rows * packed_row_bytes(dtype, static_cast<int32_t>(num_cols)) == num_bytes;
 }
 
-absl::Status check_answer_fits(const LegHead& head, DType reply_type) {
-  const uint64_t values = uint64_t{head.num_picks} * head.num_cols;
-  const auto value_bytes = static_cast<uint64_t>(dtype_bytes(reply_type));
-  if (values <= (kMaxRecordBytes - sizeof(ReplyHead)) / value_bytes) return absl::OkStatus();
+absl::Status check_asked(const LegHead& head, DType reply_type) {
+  if (!is_reply_type(reply_type)) {
+    return absl::InvalidArgumentError(
+        absl::StrFormat("rows back as %s; f32 and bf16 come back", dtype_name(reply_type)));
+  }
+  const uint64_t num_bytes =
+      head.num_picks * uint64_t{packed_row_bytes(reply_type, static_cast<int32_t>(head.num_cols))};
+  if (num_bytes <= kMaxRecordBytes - sizeof(ReplyHead)) return absl::OkStatus();
   return absl::InvalidArgumentError(
       absl::StrFormat("an answer of %d rows of %d columns of %s does not fit into a record",
                       head.num_picks, head.num_cols, dtype_name(reply_type)));
@@ -129,7 +138,7 @@ absl::StatusOr<LegRecord> read_leg(std::span<const std::byte> record) {
   if (!is_shape(head.num_rows, head.num_cols, row_type, walk.rest().size()) || head.num_cols == 0) {
     return unreadable("its rows are not of its shape");
   }
-  read.wrong = check_answer_fits(head, reply_type);
+  read.wrong = check_asked(head, reply_type);
   if (!read.wrong.ok()) return read;
   read.leg.layer_idx = head.layer_idx;
   read.leg.placement_version = head.placement_version;
@@ -173,12 +182,14 @@ absl::StatusOr<LegSaid> read_reply(std::span<const std::byte> record) {
     return said;
   }
   ASSIGN_OR_RETURN(said.dtype, row_type_of(head.dtype));
-  const uint64_t row_bytes =
-      uint64_t{head.num_cols} * static_cast<uint64_t>(dtype_bytes(said.dtype));
-  if (row_bytes == 0 || row_bytes > kMaxRecordBytes || rest.size() % row_bytes != 0) {
+  if (!is_reply_type(said.dtype)) return unreadable("rows back of a type that only goes out");
+  if (head.num_cols == 0 || head.num_cols > kMaxRecordBytes) {
     return unreadable("its rows are not of its shape");
   }
   said.num_cols = static_cast<int32_t>(head.num_cols);
+  if (rest.size() % packed_row_bytes(said.dtype, said.num_cols) != 0) {
+    return unreadable("its rows are not of its shape");
+  }
   said.rows = SharedBytes::copy_of(rest);
   return said;
 }

@@ -30,7 +30,7 @@ size_t leg_record_bytes(const LegRequest& request);
 void write_leg(uint64_t sequence, const LegRequest& request, std::byte* record);
 
 // INVALID_ARGUMENT for a record that cannot be read: its link is at its end. A leg that can be read
-// and asks for what no answer could hold is `wrong` and answered so.
+// and asks for what no answer could be or hold is `wrong` and answered so.
 struct LegRecord {
   uint64_t sequence = 0;
   absl::Status wrong;

@@ -9,6 +9,7 @@
 #include "common/check.h"
 #include "common/checked_math.h"
 #include "common/status_macros.h"
+#include "kernels/row_codec.h"
 #include "router/wire/crc32c.h"
 #include "router/wire/field_walk.h"
 #include "router/wire/frame.h"
@@ -139,10 +140,8 @@ absl::StatusOr<RowsShape> check_rows(const OpenFrame& frame) {
     return absl::InvalidArgumentError(
         absl::StrFormat("%d rows of %d columns: no matrix", head.num_rows(), head.num_cols()));
   }
-  const auto row_bytes = checked_mul(static_cast<uint64_t>(head.num_cols()),
-                                     static_cast<uint64_t>(dtype_bytes(dtype)));
-  CHECK(row_bytes.has_value());
-  const auto all_bytes = checked_mul(*row_bytes, static_cast<uint64_t>(head.num_rows()));
+  const uint64_t row_bytes = packed_row_bytes(dtype, head.num_cols());
+  const auto all_bytes = checked_mul(row_bytes, static_cast<uint64_t>(head.num_rows()));
   if (!all_bytes || *all_bytes != frame.data.size()) {
     return absl::InvalidArgumentError(absl::StrFormat("%d rows of %d columns of %s in %d bytes",
                                                       head.num_rows(), head.num_cols(),
@@ -152,15 +151,17 @@ absl::StatusOr<RowsShape> check_rows(const OpenFrame& frame) {
 }
 
 v1::DType to_proto(DType dtype) {
-  CHECK(dtype == DType::kF32 || dtype == DType::kBF16);
+  CHECK(is_row_type(dtype));
+  if (dtype == DType::kF8E4M3) return v1::DTYPE_F8E4M3;
   return dtype == DType::kF32 ? v1::DTYPE_F32 : v1::DTYPE_BF16;
 }
 
 absl::StatusOr<DType> from_proto(v1::DType dtype) {
   if (dtype == v1::DTYPE_F32) return DType::kF32;
   if (dtype == v1::DTYPE_BF16) return DType::kBF16;
+  if (dtype == v1::DTYPE_F8E4M3) return DType::kF8E4M3;
   return absl::InvalidArgumentError(
-      absl::StrFormat("rows of type %d; f32 and bf16 travel", static_cast<int>(dtype)));
+      absl::StrFormat("rows of type %d; f32, bf16 and fp8 travel", static_cast<int>(dtype)));
 }
 
 void to_proto(const absl::Status& status, v1::Status* proto) {

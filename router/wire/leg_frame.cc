@@ -7,6 +7,7 @@
 #include "absl/strings/str_format.h"
 #include "common/check.h"
 #include "common/status_macros.h"
+#include "kernels/row_codec.h"
 #include "proto/experts.pb.h"
 #include "router/wire/frame_parts.h"
 
@@ -21,12 +22,19 @@ absl::StatusOr<PackedRows> read_rows(const OpenFrame& open) {
                     .bytes = open.data};
 }
 
+absl::Status check_reply_type(DType dtype) {
+  if (is_reply_type(dtype)) return absl::OkStatus();
+  return absl::InvalidArgumentError(
+      absl::StrFormat("rows back as %s; f32 and bf16 come back", dtype_name(dtype)));
+}
+
 // A leg that asks for more than a frame can carry is not worked on: its answer could not be sent,
 // and a few bytes would cost the server much memory.
 absl::Status check_answer_fits(int32_t num_picks, int32_t num_cols, DType reply_type) {
-  const auto num_values = static_cast<uint64_t>(num_picks) * static_cast<uint64_t>(num_cols);
-  const auto value_bytes = static_cast<uint64_t>(dtype_bytes(reply_type));
-  if (num_values <= uint64_t{kMaxFrameBytes} / value_bytes) return absl::OkStatus();
+  const uint64_t row_bytes = packed_row_bytes(reply_type, num_cols);
+  if (static_cast<uint64_t>(num_picks) <= uint64_t{kMaxFrameBytes} / row_bytes) {
+    return absl::OkStatus();
+  }
   return absl::InvalidArgumentError(
       absl::StrFormat("an answer of %d rows of %d columns of %s does not fit into a frame",
                       num_picks, num_cols, dtype_name(reply_type)));
@@ -34,6 +42,7 @@ absl::Status check_answer_fits(int32_t num_picks, int32_t num_cols, DType reply_
 
 absl::StatusOr<ArrivedLeg> read_leg(const v1::ForwardRequest& head, const OpenFrame& open) {
   ASSIGN_OR_RETURN(const DType reply_type, from_proto(head.reply_type()));
+  RETURN_IF_ERROR(check_reply_type(reply_type));
   ASSIGN_OR_RETURN(PackedRows hidden, read_rows(open));
   if (head.pick_begin_size() - 1 != hidden.num_rows) {
     return absl::InvalidArgumentError(absl::StrFormat("%d entries of pick_begin for %d rows",
@@ -53,6 +62,7 @@ absl::StatusOr<LegReplyFrame> read_reply(const v1::ForwardResponse& head, const 
   reply.status = from_proto(head.status());
   if (!reply.status.ok()) return reply;
   ASSIGN_OR_RETURN(reply.said, read_rows(open));
+  RETURN_IF_ERROR(check_reply_type(reply.said.dtype));
   return reply;
 }
 
@@ -71,9 +81,7 @@ absl::StatusOr<grpc::ByteBuffer> encode_leg(uint64_t sequence, const LegRequest&
   CHECK(!request.pick_begin.empty());
   CHECK(request.num_cols > 0);
   const size_t num_rows = request.pick_begin.size() - 1;
-  const size_t row_bytes =
-      static_cast<size_t>(request.num_cols) * static_cast<size_t>(dtype_bytes(request.row_type));
-  CHECK(request.rows.size() == num_rows * row_bytes);
+  CHECK(request.rows.size() == num_rows * packed_row_bytes(request.row_type, request.num_cols));
   v1::ForwardRequest head;
   head.set_sequence(sequence);
   head.set_layer_idx(request.layer_idx);

@@ -4,6 +4,7 @@
 
 #include "absl/strings/str_format.h"
 #include "common/status_macros.h"
+#include "kernels/row_codec.h"
 #include "proto/experts.grpc.pb.h"
 #include "router/wire/leg_frame.h"
 #include "router/wire/server_stream.h"
@@ -20,9 +21,8 @@ struct Asked {
 
 LegReplyFrame make_reply(const Asked& asked, absl::StatusOr<SharedBytes> said) {
   if (!said.ok()) return {.status = said.status()};
-  const size_t num_bytes = static_cast<size_t>(asked.num_rows) *
-                           static_cast<size_t>(asked.num_cols) *
-                           static_cast<size_t>(dtype_bytes(asked.dtype));
+  const size_t num_bytes =
+      static_cast<size_t>(asked.num_rows) * packed_row_bytes(asked.dtype, asked.num_cols);
   if (said->size() != num_bytes) {
     return {.status = absl::InternalError(absl::StrFormat("the experts said %d bytes instead of %d",
                                                           said->size(), num_bytes))};

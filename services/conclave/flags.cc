@@ -71,12 +71,12 @@ void add_model_option(CLI::App* app, const std::string& name, std::string* dir) 
 }
 
 void RuntimeFlags::add_to(CLI::App* app) {
-  const CLI::IsMember row_types({"f32", "bf16"});
-  app->add_option("--wire", wire, "Type of rows between attention and experts, both ways")
-      ->check(row_types)
+  app->add_option("--wire", wire,
+                  "Type of rows between attention and experts, both ways; fp8: out, bf16 back")
+      ->check(CLI::IsMember({"f32", "bf16", "fp8"}))
       ->capture_default_str();
   app->add_option("--cache-dtype", cache_dtype, "Type of the latent cache")
-      ->check(row_types)
+      ->check(CLI::IsMember({"f32", "bf16"}))
       ->capture_default_str();
   app->add_option("--expert-shards", expert_shards, "Expert shards that the experts are split over")
       ->check(CLI::Range(1, 65536))

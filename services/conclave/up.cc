@@ -71,7 +71,8 @@ LocalCluster::Options cluster_options(const UpFlags& flags, const std::string& d
   options.node_flags.push_back(weights);
   options.expert_flags.push_back(weights);
   const std::string out = absl::StrCat("--wire-out=", flags.wire);
-  const std::string back = absl::StrCat("--wire-back=", flags.wire);
+  const std::string back_type(dtype_name(reply_type_for(*parse_dtype(flags.wire))));
+  const std::string back = absl::StrCat("--wire-back=", back_type);
   for (auto* const who : {&options.gateway_flags, &options.node_flags}) {
     who->insert(who->end(), {out, back});
   }
@@ -188,7 +189,6 @@ absl::Status up(const UpFlags& flags) {
 Command add_up(CLI::App* parent) {
   auto flags = std::make_shared<UpFlags>();
   CLI::App* const app = parent->add_subcommand("up", "Run a cluster of processes on this machine");
-  const CLI::IsMember row_types({"f32", "bf16"});
   add_model_option(app, "--model", &flags->model);
   app->add_option("--attention-nodes", flags->attention_nodes, "How many")
       ->check(CLI::Range(1, 256))
@@ -211,11 +211,12 @@ Command add_up(CLI::App* parent) {
   app->add_option("--log-dir", flags->log_dir,
                   "Folder that gets each process's log; default: errors alone, on stderr")
       ->check(CLI::ExistingDirectory);
-  app->add_option("--wire", flags->wire, "Type of rows between attention and experts, both ways")
-      ->check(row_types)
+  app->add_option("--wire", flags->wire,
+                  "Type of rows between attention and experts, both ways; fp8: out, bf16 back")
+      ->check(CLI::IsMember({"f32", "bf16", "fp8"}))
       ->capture_default_str();
   app->add_option("--cache-dtype", flags->cache_dtype, "Type of the latent caches")
-      ->check(row_types)
+      ->check(CLI::IsMember({"f32", "bf16"}))
       ->capture_default_str();
   app->add_option("--cache-tokens", flags->cache_tokens, "Tokens that each node's cache holds")
       ->check(CLI::Range(1, INT32_MAX - 64))

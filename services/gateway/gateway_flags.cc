@@ -17,7 +17,7 @@ void GatewayFlags::add_to(CLI::App* app) {
       ->check(CLI::IsMember({"local", "gateway"}))
       ->capture_default_str();
   app->add_option("--wire-out", wire_out, "Type of rows to the experts (--routing gateway)")
-      ->check(row_types)
+      ->check(CLI::IsMember({"f32", "bf16", "fp8"}))
       ->capture_default_str();
   app->add_option("--wire-back", wire_back, "Type of rows from the experts (--routing gateway)")
       ->check(row_types)

@@ -92,6 +92,8 @@ absl::Status LocalModel::load_experts(const ModelFolder& folder, const Listener&
   return absl::OkStatus();
 }
 
+DType reply_type_for(DType wire) { return wire == DType::kF8E4M3 ? DType::kBF16 : wire; }
+
 absl::Status LocalModel::build(const ModelFolder& folder) {
   const AttentionStack::Options stack = stack_options(folder, options_);
   ASSIGN_OR_RETURN(moe_, ExpertLayer::create({.config = &config_,
@@ -101,7 +103,7 @@ absl::Status LocalModel::build(const ModelFolder& folder) {
                                               .clock = &clock_},
                                              Placement::even(config_, options_.expert_shards),
                                              {.wire_out = options_.wire,
-                                              .wire_back = options_.wire,
+                                              .wire_back = reply_type_for(options_.wire),
                                               .max_tokens = stack.step_tokens()}));
   ASSIGN_OR_RETURN(
       stack_,

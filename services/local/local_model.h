@@ -23,7 +23,7 @@ namespace conclave {
 class LocalModel {
  public:
   struct Options {
-    DType wire = DType::kBF16;   // both ways: f32 or bf16
+    DType wire = DType::kBF16;   // of rows out: f32, bf16 or fp8; back as reply_type_for() it
     DType cache = DType::kBF16;  // f32 or bf16
     int32_t expert_shards = 1;
     int32_t prefill_chunk = 512;
@@ -65,6 +65,10 @@ class LocalModel {
   std::unique_ptr<MoeLayer> moe_;
   std::unique_ptr<AttentionStack> stack_;
 };
+
+// The type of rows back where one word names both ways: f32 and bf16 mean themselves, and fp8,
+// which nobody answers in, goes with bf16.
+DType reply_type_for(DType wire);
 
 // options.cache_tokens as the cache will have it: whole pages.
 int64_t rounded_cache_tokens(const LocalModel::Options& options);

@@ -186,6 +186,14 @@ class ServerUsageTest(unittest.TestCase):
                 self.assertTrue(done.stderr.startswith(f"{program}: "), done.stderr)
                 self.assertEqual(done.stderr.count("\n"), 1, done.stderr)
 
+    def test_rows_go_out_as_fp8_and_never_come_back_so(self):
+        for program in ("gateway", "attention_node"):
+            given = ["--model", "x", "--wire-out", "fp8", "--wire-back", "fp8"]
+            done = self.run_server(program, *given, "--control", "127.0.0.1:1")
+            self.assertEqual(done.returncode, 2, done.stderr)
+            self.assertIn("--wire-back", done.stderr)
+            self.assertNotIn("--wire-out", done.stderr)
+
     def test_failure_is_1_and_a_line_of_the_log(self):
         with tempfile.TemporaryDirectory() as empty:
             for program in SERVERS:

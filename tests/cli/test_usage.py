@@ -74,8 +74,8 @@ class UsageTest(CliTest):
 
     def test_choices_and_ranges(self):
         for flag, values in {
-                "--wire": ("f16", "F32", "", "f32,bf16"),
-                "--cache-dtype": ("f8", "x"),
+                "--wire": ("f16", "F32", "", "f32,bf16", "f8", "int8"),
+                "--cache-dtype": ("f8", "fp8", "x"),
                 "--instructions": ("sse", ""),
                 "--expert-shards": ("0", "-1", "65537", "x", "1.5", ""),
                 "--prefill-chunk": ("0", "-1", "65537", "nan", ""),

@@ -106,6 +106,12 @@ TEST_F(BadLayersTest, WrongLayersAreRefusedAndTheStreamGoesOn) {
          rows(layer)->mutable_data()->resize(3 * kRowBytes / 2);
        },
        "rows of bf16; a layer's are f32"},
+      {"fp8",
+       [&](auto* layer) {
+         rows(layer)->set_dtype(v1::DTYPE_F8E4M3);
+         rows(layer)->mutable_data()->resize(3 * (kNumCols + 4));
+       },
+       "rows of fp8; a layer's are f32"},
       {"unknown dtype", [&](auto* layer) { rows(layer)->set_dtype(static_cast<v1::DType>(9)); },
        "type 9"},
       {"a byte too few", [&](auto* layer) { rows(layer)->mutable_data()->pop_back(); }, "bytes"},

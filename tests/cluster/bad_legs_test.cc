@@ -140,6 +140,8 @@ TEST_F(BadLegsTest, WrongRowsAreRefused) {
        Code::kInvalidArgument, "type 77"},
       {"unknown reply type", [](auto* leg) { leg->set_reply_type(static_cast<v1::DType>(78)); },
        Code::kInvalidArgument, "type 78"},
+      {"a reply in fp8", [](auto* leg) { leg->set_reply_type(v1::DTYPE_F8E4M3); },
+       Code::kInvalidArgument, "rows back as fp8; f32 and bf16 come back"},
       {"another dtype's length", [&](auto* leg) { rows(leg)->set_dtype(v1::DTYPE_BF16); },
        Code::kInvalidArgument, "of bf16 in"},
       {"a byte too few", [&](auto* leg) { rows(leg)->mutable_data()->pop_back(); },

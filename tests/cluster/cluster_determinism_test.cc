@@ -1,11 +1,13 @@
 // Contract C1 through clusters of real processes: the ids and logprobs of 32 mixed requests are
 // those of the engine in one process, bit for bit, with two attention nodes, with 1, 2, 3 and 5
 // expert servers, with both routing places, over gRPC and through shared memory, alone and
-// together.
+// together; and with rows out in fp8.
 
 #include <gtest/gtest.h>
 
+#include <map>
 #include <memory>
+#include <string>
 #include <tuple>
 
 #include "absl/strings/str_cat.h"
@@ -17,8 +19,8 @@
 namespace conclave {
 namespace {
 
-// Expert servers, routing, transport.
-using Case = std::tuple<int32_t, const char*, const char*>;
+// Expert servers, routing, transport, type of rows out; those back are bf16.
+using Case = std::tuple<int32_t, const char*, const char*, const char*>;
 
 class ClusterDeterminismTest : public testing::TestWithParam<Case> {
  protected:
@@ -26,11 +28,21 @@ class ClusterDeterminismTest : public testing::TestWithParam<Case> {
     auto folder = read_model_folder(golden_dir("bard"));
     ASSERT_TRUE(folder.ok()) << folder.status();
     requests_ = new std::vector<Request>(mixed_requests(folder->config.vocab_size));
-    auto model =
-        LocalModel::load(*folder, {.max_running = kNumMixedRequests, .cache_tokens = 32 * 256}, {});
-    ASSERT_TRUE(model.ok()) << model.status();
-    expected_ = new std::vector<Answer>(
-        conclave::run_requests(&(*model)->engine(), *requests_, Company::kAlone));
+    expected_ = new std::map<std::string, std::vector<Answer>>;
+    for (const std::string wire : {"bf16", "fp8"}) {
+      auto model = LocalModel::load(
+          *folder,
+          {.wire = *parse_dtype(wire), .max_running = kNumMixedRequests, .cache_tokens = 32 * 256},
+          {});
+      ASSERT_TRUE(model.ok()) << model.status();
+      (*expected_)[wire] = conclave::run_requests(&(*model)->engine(), *requests_, Company::kAlone);
+    }
+    // Or clusters that take no notice of the flag would pass.
+    size_t num_different = 0;
+    for (size_t i = 0; i < requests_->size(); ++i) {
+      if (first_difference(expected_->at("bf16")[i], expected_->at("fp8")[i])) ++num_different;
+    }
+    ASSERT_GT(num_different, requests_->size() / 2);
   }
   static void TearDownTestSuite() {
     delete expected_;
@@ -38,11 +50,11 @@ class ClusterDeterminismTest : public testing::TestWithParam<Case> {
   }
 
   static std::vector<Request>* requests_;
-  static std::vector<Answer>* expected_;
+  static std::map<std::string, std::vector<Answer>>* expected_;  // by the type of rows out
 };
 
 std::vector<Request>* ClusterDeterminismTest::requests_ = nullptr;
-std::vector<Answer>* ClusterDeterminismTest::expected_ = nullptr;
+std::map<std::string, std::vector<Answer>>* ClusterDeterminismTest::expected_ = nullptr;
 
 // By this way alone, as whoever routes has counted them.
 void expect_legs_went(const LocalCluster& cluster, const std::string& routing,
@@ -58,18 +70,22 @@ void expect_legs_went(const LocalCluster& cluster, const std::string& routing,
 }
 
 TEST_P(ClusterDeterminismTest, SameBitsAsOneProcess) {
-  const auto [servers, routing, transport] = GetParam();
+  const auto [servers, routing, transport, wire_out] = GetParam();
+  const std::vector<Answer>& expected = expected_->at(wire_out);
   LocalCluster::Options options = cluster_of(golden_dir("bard"), /*nodes=*/2, servers);
   options.routing = routing;
   options.transport = transport;
   options.node_flags.push_back("--prefill-chunk=64");
+  for (auto* const flags : {&options.gateway_flags, &options.node_flags}) {
+    flags->push_back(absl::StrCat("--wire-out=", wire_out));
+  }
   const auto cluster = start_cluster(std::move(options));
   for (const Company company : {Company::kTogether, Company::kAlone}) {
     const std::vector<Answer> answers =
         conclave::run_requests(cluster->address(), *requests_, company);
-    ASSERT_EQ(answers.size(), expected_->size());
+    ASSERT_EQ(answers.size(), expected.size());
     for (size_t i = 0; i < answers.size(); ++i) {
-      const auto difference = first_difference(answers[i], (*expected_)[i]);
+      const auto difference = first_difference(answers[i], expected[i]);
       EXPECT_FALSE(difference.has_value()) << "request " << i << ": " << *difference;
     }
   }
@@ -91,14 +107,22 @@ TEST_P(ClusterDeterminismTest, SameBitsAsOneProcess) {
   EXPECT_TRUE(cluster->stop(absl::Seconds(20)).ok());
 }
 
+std::string case_name(const testing::TestParamInfo<Case>& info) {
+  const auto [servers, routing, transport, wire_out] = info.param;
+  return absl::StrCat("servers", servers, "_", routing, "_", transport, "_", wire_out);
+}
+
 INSTANTIATE_TEST_SUITE_P(Clusters, ClusterDeterminismTest,
                          testing::Combine(testing::Values(1, 2, 3, 5),
                                           testing::Values("local", "gateway"),
-                                          testing::Values("grpc", "shm")),
-                         [](const testing::TestParamInfo<Case>& info) {
-                           return "servers" + std::to_string(std::get<0>(info.param)) + "_" +
-                                  std::get<1>(info.param) + "_" + std::get<2>(info.param);
-                         });
+                                          testing::Values("grpc", "shm"), testing::Values("bf16")),
+                         case_name);
+
+INSTANTIATE_TEST_SUITE_P(Fp8, ClusterDeterminismTest,
+                         testing::Values(Case{3, "local", "grpc", "fp8"},
+                                         Case{3, "local", "shm", "fp8"},
+                                         Case{2, "gateway", "shm", "fp8"}),
+                         case_name);
 
 }  // namespace
 }  // namespace conclave

@@ -77,7 +77,7 @@ class ExpertEngineTest : public testing::Test {
 };
 
 TEST_F(ExpertEngineTest, EveryPickIsTheSwigluOfItsRow) {
-  for (const DType row_type : {DType::kF32, DType::kBF16}) {
+  for (const DType row_type : {DType::kF32, DType::kBF16, DType::kF8E4M3}) {
     for (const DType reply_type : {DType::kF32, DType::kBF16}) {
       for (const int32_t layer : {1, 2}) {
         for (const int32_t num_rows : {1, 2, 33, 256}) {
@@ -93,14 +93,15 @@ TEST_F(ExpertEngineTest, EveryPickIsTheSwigluOfItsRow) {
   }
 }
 
-// Jobs of both row types and both reply types, large and small.
+// Jobs of every row type and every reply type, large and small.
 std::vector<JobMemory> mixed_jobs() {
+  constexpr DType kRowTypes[] = {DType::kF32, DType::kBF16, DType::kF8E4M3};
   std::vector<JobMemory> memories;
   for (uint32_t i = 0; i < 8; ++i) {
     memories.push_back(random_job({.num_rows = i == 0 ? 120 : 1 + static_cast<int32_t>(i * i % 13),
                                    .seed = i,
-                                   .row_type = i % 2 == 0 ? DType::kF32 : DType::kBF16,
-                                   .reply_type = i % 3 == 0 ? DType::kF32 : DType::kBF16}));
+                                   .row_type = kRowTypes[i % 3],
+                                   .reply_type = i % 2 == 0 ? DType::kF32 : DType::kBF16}));
   }
   return memories;
 }

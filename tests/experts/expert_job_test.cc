@@ -39,7 +39,7 @@ TEST(ExpertJob, GoodJobsPass) {
     memory.layer_idx = layer;
     EXPECT_TRUE(check(memory.job()).ok()) << check(memory.job());
   }
-  for (const DType row_type : {DType::kF32, DType::kBF16}) {
+  for (const DType row_type : {DType::kF32, DType::kBF16, DType::kF8E4M3}) {
     for (const DType reply_type : {DType::kF32, DType::kBF16}) {
       for (const int32_t num_rows : {1, 2, 33, 256}) {
         JobMemory job{.row_type = row_type, .reply_type = reply_type};
@@ -93,9 +93,12 @@ const BadJob kBadJobs[] = {
     {"ColumnsBelow", [](JobMemory* m) { m->num_cols = -27; }, "-27 columns"},
 
     {"F16Rows", [](JobMemory* m) { m->row_type = DType::kF16; }, "f32 or bf16"},
-    {"F8Rows", [](JobMemory* m) { m->row_type = DType::kF8E4M3; }, "f32 or bf16"},
+    {"I8Rows", [](JobMemory* m) { m->row_type = DType::kI8; }, "rows of int8"},
+    {"F8RowsWithoutScales",
+     [](JobMemory* m) { m->row_type = DType::kF8E4M3; m->rows.resize(54); },
+     "2 rows of 31 bytes do not make the 54 bytes"},
     {"F16Reply", [](JobMemory* m) { m->reply_type = DType::kF16; }, "f32 or bf16"},
-    {"F8Reply", [](JobMemory* m) { m->reply_type = DType::kF8E4M3; }, "f32 or bf16"},
+    {"F8Reply", [](JobMemory* m) { m->reply_type = DType::kF8E4M3; }, "ask for fp8"},
     {"OtherRowType", [](JobMemory* m) { m->row_type = DType::kF32; }, "108 bytes given"},
     {"UnknownType", [](JobMemory* m) { m->row_type = static_cast<DType>(200); }, "f32 or bf16"},
 

@@ -66,10 +66,8 @@ struct JobMemory {
   DType reply_type = DType::kBF16;
   std::vector<std::byte> rows;
 
-  size_t row_bytes() const { return kHiddenDim * static_cast<size_t>(dtype_bytes(row_type)); }
-  size_t reply_row_bytes() const {
-    return kHiddenDim * static_cast<size_t>(dtype_bytes(reply_type));
-  }
+  size_t row_bytes() const { return packed_row_bytes(row_type, kHiddenDim); }
+  size_t reply_row_bytes() const { return packed_row_bytes(reply_type, kHiddenDim); }
 
   void add_row(const std::vector<int32_t>& experts, Rows<const float> row) {
     pick_expert.insert(pick_expert.end(), experts.begin(), experts.end());

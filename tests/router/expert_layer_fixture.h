@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "common/check.h"
+#include "kernels/reference/reference.h"
 #include "router/expert_layer.h"
 #include "tests/router/fake_expert_server.h"
 
@@ -86,15 +87,27 @@ class MoeLayerTest : public testing::Test {
   static float rounded(float value, DType wire) {
     return wire == DType::kF32 ? value : to_f32(to_bf16(value));
   }
+  static std::vector<float> rounded_row(const float* row, DType wire) {
+    std::vector<float> heard(row, row + kNumCols);
+    if (wire == DType::kF8E4M3) {
+      std::vector<std::byte> packed(packed_row_bytes(wire, kNumCols));
+      reference::pack_fp8_row(row, kNumCols, packed.data());
+      reference::unpack_fp8_row(packed.data(), kNumCols, heard.data());
+    } else {
+      for (float& value : heard) value = rounded(value, wire);
+    }
+    return heard;
+  }
 
   // The definition, with the weights that the gate chose.
   void expect_sums(Rows<const float> x, DType wire_out, DType wire_back) {
     for (int32_t t = 0; t < x.num_rows; ++t) {
+      const std::vector<float> heard = rounded_row(x.row(t), wire_out);
       for (int32_t c = 0; c < kNumCols; ++c) {
         float sum = 0.f;
         for (int32_t slot = 2 * t; slot < 2 * t + 2; ++slot) {
           const float voice = static_cast<float>(step_.top_k.expert[slot] + 1);
-          const float said = rounded(rounded(x.row(t)[c], wire_out) * voice, wire_back);
+          const float said = rounded(heard[static_cast<size_t>(c)] * voice, wire_back);
           const float weighed = step_.top_k.weight[slot] * said;
           sum = sum + weighed;
         }

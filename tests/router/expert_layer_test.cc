@@ -10,7 +10,7 @@ namespace conclave {
 namespace {
 
 TEST_F(MoeLayerTest, SumsWeightedAnswersOfRoundedRows) {
-  for (const DType wire_out : {DType::kF32, DType::kBF16}) {
+  for (const DType wire_out : {DType::kF32, DType::kBF16, DType::kF8E4M3}) {
     for (const DType wire_back : {DType::kF32, DType::kBF16}) {
       const auto layer = make_layer(Placement::even(config_, 3), wire_out, wire_back);
       for (const int32_t num_tokens : {0, 1, 2, 33, 256, 1}) {
@@ -21,6 +21,20 @@ TEST_F(MoeLayerTest, SumsWeightedAnswersOfRoundedRows) {
       }
     }
   }
+}
+
+TEST_F(MoeLayerTest, OnlyTypesThatTravelAreTaken) {
+  const auto refused = [&](DType wire_out, DType wire_back) {
+    const ExpertLayer::Options options{
+        .wire_out = wire_out, .wire_back = wire_back, .max_tokens = kMaxTokens};
+    return ExpertLayer::create(parts(), Placement::even(config_, 1), options).status();
+  };
+  EXPECT_TRUE(refused(DType::kF8E4M3, DType::kF32).ok());
+  EXPECT_EQ(refused(DType::kF8E4M3, DType::kF8E4M3),
+            absl::InvalidArgumentError("rows out as fp8 and back as fp8; f32, bf16 and fp8 go out, "
+                                       "f32 and bf16 come back"));
+  EXPECT_EQ(refused(DType::kF16, DType::kF32).code(), absl::StatusCode::kInvalidArgument);
+  EXPECT_EQ(refused(DType::kBF16, DType::kI8).code(), absl::StatusCode::kInvalidArgument);
 }
 
 TEST_F(MoeLayerTest, EveryPlacementGivesTheSameBits) {

@@ -47,9 +47,8 @@ class FakeExpertServer final : public LoopbackServer {
     reply->done = true;
     reply->status = tricks.status;
     if (!tricks.status.ok()) return;
-    const size_t num_cols = static_cast<size_t>(request.num_cols);
-    const size_t heard_bytes = num_cols * static_cast<size_t>(dtype_bytes(request.row_type));
-    const size_t said_bytes = num_cols * static_cast<size_t>(dtype_bytes(request.reply_type));
+    const size_t heard_bytes = packed_row_bytes(request.row_type, request.num_cols);
+    const size_t said_bytes = packed_row_bytes(request.reply_type, request.num_cols);
     std::vector<std::byte> said(request.pick_expert.size() * said_bytes);
     Matrix<float> row(1, request.num_cols);
     for (size_t m = 0; m + 1 < request.pick_begin.size(); ++m) {

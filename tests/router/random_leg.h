@@ -5,6 +5,7 @@
 #include <random>
 #include <vector>
 
+#include "kernels/row_codec.h"
 #include "router/arrived_leg.h"
 
 namespace conclave {
@@ -15,6 +16,8 @@ inline std::vector<std::byte> random_bytes(size_t count, std::mt19937* rng) {
   return bytes;
 }
 
+inline constexpr DType kRowTypes[] = {DType::kF32, DType::kBF16, DType::kF8E4M3};
+
 // Any leg of the right shape; its picks need not make sense.
 inline ArrivedLeg random_leg(std::mt19937* rng) {
   const auto below = [&](uint32_t end) { return static_cast<int32_t>((*rng)() % end); };
@@ -22,12 +25,11 @@ inline ArrivedLeg random_leg(std::mt19937* rng) {
   leg.layer_idx = below(100);
   leg.placement_version = static_cast<int64_t>((*rng)()) << below(32);
   leg.reply_type = below(2) == 0 ? DType::kF32 : DType::kBF16;
-  leg.hidden.dtype = below(2) == 0 ? DType::kF32 : DType::kBF16;
+  leg.hidden.dtype = kRowTypes[below(3)];
   leg.hidden.num_rows = below(5);
   leg.hidden.num_cols = 1 + below(300);
   leg.hidden.bytes = random_bytes(static_cast<size_t>(leg.hidden.num_rows) *
-                                      static_cast<size_t>(leg.hidden.num_cols) *
-                                      static_cast<size_t>(dtype_bytes(leg.hidden.dtype)),
+                                      packed_row_bytes(leg.hidden.dtype, leg.hidden.num_cols),
                                   rng);
   leg.pick_begin.push_back(0);
   for (int32_t m = 0; m < leg.hidden.num_rows; ++m) {

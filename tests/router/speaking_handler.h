@@ -19,8 +19,8 @@ namespace conclave {
 // What it says to a leg.
 inline std::vector<std::byte> say(const ArrivedLeg& leg) {
   const auto num_cols = static_cast<size_t>(leg.hidden.num_cols);
-  const size_t heard_bytes = num_cols * static_cast<size_t>(dtype_bytes(leg.hidden.dtype));
-  const size_t said_bytes = num_cols * static_cast<size_t>(dtype_bytes(leg.reply_type));
+  const size_t heard_bytes = packed_row_bytes(leg.hidden.dtype, leg.hidden.num_cols);
+  const size_t said_bytes = packed_row_bytes(leg.reply_type, leg.hidden.num_cols);
   std::vector<std::byte> said(leg.pick_expert.size() * said_bytes);
   Matrix<float> row(1, leg.hidden.num_cols);
   for (size_t m = 0; m + 1 < leg.pick_begin.size(); ++m) {

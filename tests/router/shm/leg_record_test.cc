@@ -7,6 +7,8 @@
 #include <gtest/gtest.h>
 
 #include <cstring>
+#include <iterator>
+#include <set>
 
 #include "tests/router/random_leg.h"
 
@@ -62,12 +64,36 @@ TEST(LegRecord, NoRowAndNoPick) {
 
 TEST(LegRecord, AnythingButItsOwnLengthIsAnError) {
   std::mt19937 rng(2);
-  const ArrivedLeg leg = random_leg(&rng);
-  std::vector<std::byte> record = record_of(1, leg);
-  for (size_t size = 0; size < record.size(); ++size) {
-    EXPECT_FALSE(read_leg(std::span(record).first(size)).ok()) << size;
+  std::set<DType> seen;
+  while (seen.size() < std::size(kRowTypes)) {
+    const ArrivedLeg leg = random_leg(&rng);
+    if (leg.hidden.num_rows > 0) seen.insert(leg.hidden.dtype);
+    std::vector<std::byte> record = record_of(1, leg);
+    for (size_t size = 0; size < record.size(); ++size) {
+      EXPECT_FALSE(read_leg(std::span(record).first(size)).ok()) << size;
+    }
+    record.push_back({});
+    EXPECT_FALSE(read_leg(record).ok());
   }
-  record.push_back({});
+}
+
+// Two scales to 129 columns, and nobody answers in fp8: that is said, and the link goes on.
+TEST(LegRecord, RowsOfFp8GoOutAlone) {
+  ArrivedLeg leg{.pick_begin = {0, 1},
+                 .pick_expert = {7},
+                 .hidden = {.dtype = DType::kF8E4M3, .num_rows = 1, .num_cols = 129}};
+  leg.hidden.bytes.resize(137);
+  std::vector<std::byte> record = record_of(3, leg);
+  auto read = read_leg(record);
+  ASSERT_TRUE(read.ok()) << read.status();
+  EXPECT_TRUE(read->wrong.ok());
+  EXPECT_EQ(read->leg.hidden, leg.hidden);
+  forge(&record, kReplyType, 3);
+  read = read_leg(record);
+  ASSERT_TRUE(read.ok()) << read.status();
+  EXPECT_EQ(read->sequence, 3u);
+  EXPECT_EQ(read->wrong, absl::InvalidArgumentError("rows back as fp8; f32 and bf16 come back"));
+  forge(&record, kNumCols, 128);  // one scale, and a number of bytes that no type has
   EXPECT_FALSE(read_leg(record).ok());
 }
 
@@ -131,6 +157,10 @@ TEST(ReplyRecord, ShapesThatCannotBe) {
     forge(&record, 16, cols);
     EXPECT_FALSE(read_reply(record).ok()) << cols;
   }
+  forge(&record, 16, 8);  // 8 codes and a scale, twice
+  forge(&record, 12, 3);
+  EXPECT_EQ(read_reply(record).status().message(),
+            "a record that cannot be read: rows back of a type that only goes out");
 }
 
 }  // namespace

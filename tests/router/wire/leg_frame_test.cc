@@ -171,6 +171,9 @@ TEST(LegFrameTest, NonsenseHasASequenceNumber) {
   request.mutable_hidden()->set_dtype(static_cast<v1::DType>(9));
   expect_content(request, "type 9");
   request = small_request();
+  request.set_reply_type(v1::DTYPE_F8E4M3);
+  expect_content(request, "rows back as fp8; f32 and bf16 come back");
+  request = small_request();
   request.clear_hidden();
   expect_content(request, "without rows");
   request = small_request();
@@ -182,6 +185,22 @@ TEST(LegFrameTest, NonsenseHasASequenceNumber) {
   request = small_request();
   request.mutable_hidden()->set_data("abcde");
   expect_content(request, "1 rows of 2 columns of bf16 in 5 bytes");
+}
+
+// Two columns of fp8 are two codes and a scale; 129 are as many codes and two scales.
+TEST(LegFrameTest, RowsOfFp8HaveTheirScales) {
+  v1::ForwardRequest request = small_request();
+  v1::Rows* const rows = request.mutable_hidden();
+  rows->set_dtype(v1::DTYPE_F8E4M3);
+  for (const auto& [num_cols, row_bytes] : {std::pair<int32_t, size_t>{2, 6}, {129, 137}}) {
+    rows->set_num_cols(num_cols);
+    for (size_t num_bytes = 0; num_bytes <= 2 * row_bytes; ++num_bytes) {
+      rows->set_data(std::string(num_bytes, 'x'));
+      EXPECT_EQ(content_of(request).ok(), num_bytes == row_bytes) << num_cols << " " << num_bytes;
+    }
+  }
+  rows->set_data("abcdefg");
+  expect_content(request, "1 rows of 129 columns of fp8 in 7 bytes");
 }
 
 TEST(LegFrameTest, ShapesAreMultipliedWithCare) {

@@ -57,29 +57,41 @@ class LegServiceTest : public testing::Test {
   std::unique_ptr<WireServer> server_;
 };
 
-TEST_F(LegServiceTest, AnyClientIsServed) {
-  const auto stub = v1::Experts::NewStub(
-      grpc::CreateChannel(server_->address(), grpc::InsecureChannelCredentials()));
-  grpc::ClientContext context;
-  const auto stream = stub->Forward(&context);
+// One row for expert 2, in protobuf's own message.
+v1::ForwardRequest anyones_request(v1::DType dtype, int32_t num_cols, const std::string& data) {
   v1::ForwardRequest request;
   request.set_sequence(7);
   request.add_pick_begin(0);
   request.add_pick_begin(1);
   request.add_pick_expert(2);
   request.set_reply_type(v1::DTYPE_F32);
-  request.mutable_hidden()->set_dtype(v1::DTYPE_BF16);
+  request.mutable_hidden()->set_dtype(dtype);
   request.mutable_hidden()->set_num_rows(1);
-  request.mutable_hidden()->set_num_cols(1);
-  request.mutable_hidden()->set_data(std::string("\x80\x3f", 2));  // 1
-  ASSERT_TRUE(stream->Write(request));
-  ASSERT_TRUE(stream->WritesDone());
+  request.mutable_hidden()->set_num_cols(num_cols);
+  request.mutable_hidden()->set_data(data);
+  return request;
+}
+
+TEST_F(LegServiceTest, AnyClientIsServed) {
+  const auto stub = v1::Experts::NewStub(
+      grpc::CreateChannel(server_->address(), grpc::InsecureChannelCredentials()));
+  grpc::ClientContext context;
+  const auto stream = stub->Forward(&context);
   v1::ForwardResponse response;
+  ASSERT_TRUE(stream->Write(anyones_request(v1::DTYPE_BF16, 1, std::string("\x80\x3f", 2))));  // 1
   ASSERT_TRUE(stream->Read(&response));
   EXPECT_EQ(response.sequence(), 7u);
   EXPECT_FALSE(response.has_status());
   EXPECT_EQ(response.said().dtype(), v1::DTYPE_F32);
   EXPECT_EQ(response.said().data(), std::string("\x00\x00\x40\x40", 4));  // 3
+
+  // Codes 1 and -2 with the scale 1/2, as types.proto says.
+  const std::string row("\x38\xc0\x00\x00\x00\x3f", 6);
+  ASSERT_TRUE(stream->Write(anyones_request(v1::DTYPE_F8E4M3, 2, row)));
+  ASSERT_TRUE(stream->Read(&response));
+  EXPECT_FALSE(response.has_status());
+  EXPECT_EQ(response.said().data(), std::string("\x00\x00\xc0\x3f\x00\x00\x40\xc0", 8));  // 1.5, -3
+  ASSERT_TRUE(stream->WritesDone());
   EXPECT_FALSE(stream->Read(&response));
   EXPECT_TRUE(stream->Finish().ok());
   wait_for_no_streams();

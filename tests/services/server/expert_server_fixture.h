@@ -39,7 +39,7 @@ struct TestLeg {
             .row_type = dtype,
             .num_cols = num_cols,
             .rows = rows,
-            .reply_type = dtype};
+            .reply_type = is_reply_type(dtype) ? dtype : DType::kBF16};
   }
 };
 
@@ -57,8 +57,7 @@ inline TestLeg make_leg(const ModelConfig& config, int32_t num_rows, DType dtype
     leg.pick_expert.push_back(half - 1);
     leg.pick_begin.push_back(2 * (m + 1));
   }
-  leg.rows.resize(static_cast<size_t>(num_rows) * static_cast<size_t>(config.hidden_dim) *
-                  static_cast<size_t>(dtype_bytes(dtype)));
+  leg.rows.resize(static_cast<size_t>(num_rows) * packed_row_bytes(dtype, config.hidden_dim));
   pack_rows(x.view(), dtype, leg.rows.data());
   return leg;
 }

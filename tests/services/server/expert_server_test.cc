@@ -28,7 +28,7 @@ TEST_P(ExpertServerTest, SaysTheSameBitsAsOneInThisProcess) {
   ASSERT_TRUE(local.ok()) << local.status();
   LoopbackTransport loopback;
   loopback.add_server(kServer, local->get());
-  for (const DType dtype : {DType::kBF16, DType::kF32}) {
+  for (const DType dtype : {DType::kBF16, DType::kF32, DType::kF8E4M3}) {
     for (const int32_t num_rows : {1, 2, 33}) {
       TestLeg here = make_leg(config(), num_rows, dtype, /*seed=*/7);
       TestLeg there = here;
