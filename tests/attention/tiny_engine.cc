@@ -87,6 +87,8 @@ TinyEngine::TinyEngine(const Options& options) {
                                                        .attention = attention_.get(),
                                                        .moe = unreliable_.get(),
                                                        .executor = &threads_,
+                                                       .clock = &clock_,
+                                                       .overlap = options.overlap,
                                                        .max_tokens = options.step_tokens,
                                                        .max_logit_rows = options.max_logit_rows});
   engine_ = std::make_unique<Engine>(

@@ -45,6 +45,7 @@ class TinyEngine {
     int32_t max_running = 8;
     int32_t max_requests = 64;
     int32_t max_logit_rows = 32;
+    Overlap overlap = Overlap::kOff;
     int32_t num_ids = 0;  // 0: the whole vocabulary
   };
 
