@@ -35,7 +35,8 @@ bool OverlapPolicy::wants_halves(int32_t num_tokens) const {
   if (num_tokens < 2 || overlap_ == Overlap::kOff) return false;
   if (overlap_ == Overlap::kOn) return true;
   const SizeClass& size = sizes_[class_of(num_tokens)];
-  return size.num_steps_left == 0 ? size.num_halves < size.num_whole : size.halves;
+  if (size.num_steps_left > 0) return size.halves;
+  return size.num_halves + 1 < size.num_whole || size.num_whole == kTrialPairs;
 }
 
 void OverlapPolicy::on_step(const WalkedStep& step) {
@@ -51,7 +52,8 @@ void OverlapPolicy::on_step(const WalkedStep& step) {
   } else {
     CHECK(size.num_whole < kTrialPairs);
     size.whole[static_cast<size_t>(size.num_whole++)] = step.time;
-    if (step.waited < kLeastWait * step.time) return settle(false, &size);
+    if (step.waited < kLeastWait * step.time) ++size.num_idle;
+    if (size.num_idle == 2) return settle(false, &size);
   }
   if (size.num_halves == kTrialPairs) settle(halves_are_better(size), &size);
 }
@@ -61,6 +63,7 @@ void OverlapPolicy::settle(bool halves, SizeClass* size) {
   size->num_steps_left = kStepsBetweenTrials;
   size->num_whole = 0;
   size->num_halves = 0;
+  size->num_idle = 0;
 }
 
 bool OverlapPolicy::halves_are_better(const SizeClass& size) {

@@ -10,9 +10,9 @@
 // against all that they cost. Trials of neighbouring steps compare under the same load and the same
 // lengths of sequences, which averages over a longer time would not.
 //
-// The other way must win by kMargin, so that noise moves nothing. A whole step that hardly waits
-// ends its trial: there is nothing to hide. A class is tried anew after kStepsBetweenTrials, for
-// servers come, go and move. A step of one row has no halves.
+// The other way must win by kMargin, so that noise moves nothing. Two whole steps that hardly wait
+// end a trial, before halves are tried: there is nothing to hide. A class is tried anew after
+// kStepsBetweenTrials, for servers come, go and move. A step of one row has no halves.
 //
 // A value without a clock: who walks tells it the times. Bits do not depend on what it says.
 #pragma once
@@ -61,6 +61,7 @@ class OverlapPolicy {
     int32_t num_steps_left = 0;  // until the next trial; 0: it is under way
     int32_t num_whole = 0;       // of the trial
     int32_t num_halves = 0;
+    int32_t num_idle = 0;  // whole steps that hardly waited
     std::array<absl::Duration, kTrialPairs> whole;
     std::array<absl::Duration, kTrialPairs> in_halves;
   };

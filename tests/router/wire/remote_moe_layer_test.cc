@@ -187,6 +187,24 @@ TEST_F(RemoteMoeLayerTest, SeveralStepsAreUnderWay) {
   }
 }
 
+// As the halves of a step do: the one goes on to the next layer while the other's rows are away.
+TEST_F(RemoteMoeLayerTest, TwoStepsTakeTurns) {
+  const auto layer = connect({.max_row_bytes = 4 * kNumCols * 4});
+  Matrix<float> x[2] = {random_rows(9), random_rows(6)};
+  Matrix<float> out[2] = {Matrix<float>(9, kNumCols), Matrix<float>(6, kNumCols)};
+  const std::unique_ptr<MoeStep> steps[2] = {layer->new_step(), layer->new_step()};
+  for (int i = 0; i < 2; ++i) ASSERT_TRUE(layer->begin(kLayer, x[i].view(), steps[i].get()).ok());
+  for (int turn = 0; turn < 20; ++turn) {
+    const int i = turn % 2;
+    ASSERT_TRUE(layer->finish(steps[i].get(), out[i].view()).ok());
+    expect_as_local(x[i], out[i], *steps[i]);
+    if (turn >= 18) continue;
+    x[i] = random_rows(x[i].num_rows());
+    ASSERT_TRUE(layer->begin(kLayer, x[i].view(), steps[i].get()).ok());
+  }
+  EXPECT_EQ(layer->num_dropped_answers(), 0u);
+}
+
 TEST_F(RemoteMoeLayerTest, StatusesOfTheGateway) {
   const auto layer = connect();
   EXPECT_EQ(run(layer.get(), random_rows(2), 7), absl::InvalidArgumentError("no such layer"));
