@@ -9,7 +9,7 @@
 namespace conclave {
 
 // DeepSeek-V3's kind of layers, the first one dense, of `hidden_dim` columns; the head dims are the
-// real ones, and the shared expert is half as wide as theirs, so that legs have time left to hide.
+// real ones.
 ModelConfig random_trunk_config(int32_t num_layers, int32_t hidden_dim);
 
 TrunkWeights random_trunk(const ModelConfig& config);
