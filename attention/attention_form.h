@@ -22,10 +22,19 @@ class AttentionForm {
   // What all layers of a step share, such as the angles of its positions.
   virtual void begin_step(const Step& step) = 0;
 
-  // Writes the step's rows of this layer into the cache, then attends. x and out are [T, D], x is
+  // Some tokens of the step that began last, as one layer sees them. x and out are [count, D], x is
   // normalised already; they may be the same rows.
-  virtual void forward(int32_t layer_idx, const Step& step, Rows<const float> x,
-                       Rows<float> out) = 0;
+  struct Args {
+    int32_t layer_idx = 0;
+    const Step* step = nullptr;
+    StepRows tokens;
+    Rows<const float> x;
+    Rows<float> out;
+  };
+
+  // Writes the tokens' rows of this layer into the cache, then attends. A token sees what earlier
+  // calls have written for this layer, so a sequence's tokens come in the order of their positions.
+  virtual void forward(const Args& args) = 0;
 };
 
 // Everything a form may need; all of it outlives the form. Scratch is taken now for `max_tokens`

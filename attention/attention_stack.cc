@@ -46,6 +46,8 @@ absl::StatusOr<std::unique_ptr<AttentionStack>> AttentionStack::create(const Par
                                                               .attention = stack->attention_.get(),
                                                               .moe = parts.moe,
                                                               .executor = parts.executor,
+                                                              .clock = parts.clock,
+                                                              .overlap = options.overlap,
                                                               .max_tokens = options.step_tokens()});
   stack->engine_ =
       std::make_unique<Engine>(parts.config, stack->cache_.get(), stack->walk_.get(),

@@ -27,6 +27,7 @@ class AttentionStack {
     int32_t max_running = 64;
     int32_t max_requests = 1024;
     int32_t num_ids = 0;  // see Engine::Options
+    Overlap overlap = Overlap::kAuto;
 
     // A step has room for a whole chunk and for one token of everybody who runs.
     int32_t step_tokens() const { return std::max(prefill_chunk, max_running); }
@@ -40,6 +41,7 @@ class AttentionStack {
     const TrunkWeights* trunk = nullptr;
     MoeLayer* moe = nullptr;
     Executor* executor = nullptr;
+    const Clock* clock = nullptr;
   };
 
   // RESOURCE_EXHAUSTED when the memory cannot be had.

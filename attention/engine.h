@@ -79,6 +79,7 @@ class Engine {
   int64_t num_steps() const { return num_steps_; }
   int64_t num_preemptions() const { return scheduler_.num_preemptions(); }
   const LatentCache& cache() const { return *cache_; }
+  const LayerWalk& walk() const { return *walk_; }
 
  private:
   // One token of the step whose logits somebody needs.

@@ -9,6 +9,12 @@
 
 namespace conclave {
 
+// A run of a step's tokens.
+struct StepRows {
+  int32_t first = 0;
+  int32_t count = 0;
+};
+
 struct Step {
   std::vector<int32_t> ids;         // [T]
   std::vector<int32_t> positions;   // [T] in its sequence

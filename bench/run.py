@@ -21,8 +21,8 @@ from model.peer import PeerError, make_shape
 # In the order of running: what is cheap and what others stand on goes first.
 SCRIPTS = {"model": "bench/model/model.py"}
 BARD = str(ROOT / "models/bard")
-NAMES = ("limits", "thread_pool", "matmul", "paged_mla", "row_codec", "dispatch", "model",
-         "cluster", "serve")
+NAMES = ("limits", "thread_pool", "matmul", "paged_mla", "row_codec", "dispatch", "overlap",
+         "model", "cluster", "serve")
 
 # What 1 of the unit is shown as; larger and smaller ones by thousands.
 PREFIXES = ((1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k"), (1, ""), (1e-3, "m"), (1e-6, "u"),

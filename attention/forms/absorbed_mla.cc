@@ -11,6 +11,8 @@
 // row, as rounded, also within a chunk (contract C1). Source: docs/models.md, arXiv 2405.04434.
 
 #include <algorithm>
+#include <span>
+#include <vector>
 
 #include "attention/attention_form.h"
 #include "common/check.h"
@@ -20,6 +22,12 @@
 
 namespace conclave {
 namespace {
+
+template <typename T>
+std::span<const T> some_of(const std::vector<T>& all, StepRows tokens) {
+  return std::span(all).subspan(static_cast<size_t>(tokens.first),
+                                static_cast<size_t>(tokens.count));
+}
 
 class AbsorbedMla final : public AttentionForm {
  public:
@@ -45,13 +53,15 @@ class AbsorbedMla final : public AttentionForm {
                  .sin = sin_.first_rows(num_tokens)});
   }
 
-  void forward(int32_t layer_idx, const Step& step, Rows<const float> x, Rows<float> out) override {
-    const MlaWeights& weights = parts_.trunk->layers[layer_idx].attention;
-    write_latents(layer_idx, step, weights, x);
-    compute_queries(weights, x);
+  void forward(const Args& args) override {
+    const MlaWeights& weights = parts_.trunk->layers[args.layer_idx].attention;
+    const Rows<const float> x = args.x;
+    CHECK(x.num_rows == args.tokens.count);
+    write_latents(args, weights);
+    compute_queries(args, weights);
     absorb_queries(weights, x.num_rows);
-    paged_mla({.cache = parts_.cache->layer(layer_idx),
-               .queries = step.queries,
+    paged_mla({.cache = parts_.cache->layer(args.layer_idx),
+               .queries = some_of(args.step->queries, args.tokens),
                .q = q_absorbed_.first_rows(x.num_rows),
                .out = context_.first_rows(x.num_rows),
                .num_heads = mla_.num_heads,
@@ -60,22 +70,23 @@ class AbsorbedMla final : public AttentionForm {
                .softmax_scale = mla_.softmax_scale},
               parts_.executor);
     expand_heads(weights, x.num_rows);
-    matmul({.x = heads_.first_rows(x.num_rows), .w = weights.o, .out = out}, parts_.executor);
+    matmul({.x = heads_.first_rows(x.num_rows), .w = weights.o, .out = args.out}, parts_.executor);
   }
 
  private:
   // The cached row of every token: normalised latent, rotated key.
-  void write_latents(int32_t layer_idx, const Step& step, const MlaWeights& weights,
-                     Rows<const float> x) {
-    const Rows<float> latent = latent_.first_rows(x.num_rows);
-    matmul({.x = x, .w = weights.kv_a, .out = latent}, parts_.executor);
+  void write_latents(const Args& args, const MlaWeights& weights) {
+    const Rows<float> latent = latent_.first_rows(args.x.num_rows);
+    matmul({.x = args.x, .w = weights.kv_a, .out = latent}, parts_.executor);
     const Rows<float> c = latent.cols(0, mla_.kv_lora_rank);
     rms_norm({.x = c, .weight = weights.kv_a_norm, .eps = mla_.latent_norm_eps, .out = c});
-    rotate(latent, /*first_col=*/mla_.kv_lora_rank, /*head_stride=*/0, /*num_heads=*/1);
-    parts_.cache->write(layer_idx, step.slots, latent);
+    rotate(latent, args.tokens, /*first_col=*/mla_.kv_lora_rank, /*head_stride=*/0,
+           /*num_heads=*/1);
+    parts_.cache->write(args.layer_idx, some_of(args.step->slots, args.tokens), latent);
   }
 
-  void compute_queries(const MlaWeights& weights, Rows<const float> x) {
+  void compute_queries(const Args& args, const MlaWeights& weights) {
+    const Rows<const float> x = args.x;
     const Rows<float> q = q_.first_rows(x.num_rows);
     if (mla_.q_lora_rank == 0) {
       matmul({.x = x, .w = weights.q, .out = q}, parts_.executor);
@@ -85,18 +96,19 @@ class AbsorbedMla final : public AttentionForm {
       rms_norm({.x = low, .weight = weights.q_a_norm, .eps = mla_.latent_norm_eps, .out = low});
       matmul({.x = low, .w = weights.q_b, .out = q}, parts_.executor);
     }
-    rotate(q, /*first_col=*/mla_.qk_nope_head_dim, /*head_stride=*/mla_.qk_head_dim(),
+    rotate(q, args.tokens, /*first_col=*/mla_.qk_nope_head_dim, /*head_stride=*/mla_.qk_head_dim(),
            mla_.num_heads);
   }
 
-  void rotate(Rows<float> x, int32_t first_col, int32_t head_stride, int32_t num_heads) {
+  void rotate(Rows<float> x, StepRows tokens, int32_t first_col, int32_t head_stride,
+              int32_t num_heads) {
     rope({.x = x,
           .first_col = first_col,
           .head_stride = head_stride,
           .num_heads = num_heads,
           .interleaved = mla_.rope.interleaved,
-          .cos = cos_.first_rows(x.num_rows),
-          .sin = sin_.first_rows(x.num_rows)});
+          .cos = cos_.view().rows(tokens.first, tokens.count),
+          .sin = sin_.view().rows(tokens.first, tokens.count)});
   }
 
   // q [T, H * (nope + P)]  ->  q_absorbed [T, H * (R + P)], one task a head.
@@ -141,7 +153,7 @@ class AbsorbedMla final : public AttentionForm {
   const MlaConfig mla_;
   const std::vector<float> frequencies_;  // [P / 2]
 
-  // Scratch, [max_tokens, ...] each.
+  // Of the step, then scratch of a call, [max_tokens, ...] each.
   Matrix<float> cos_;         // P / 2
   Matrix<float> sin_;         // P / 2
   Matrix<float> latent_;      // R + P

@@ -30,6 +30,11 @@ void NodeFlags::add_to(CLI::App* app) {
   app->add_option("--max-requests", max_requests, "Requests that run or wait; more are refused")
       ->check(CLI::Range(1, 1'000'000))
       ->capture_default_str();
+  app->add_option("--overlap", overlap,
+                  "Steps in two halves, one computing while the other's rows are away: on, off, or "
+                  "auto, where that is measured to be faster")
+      ->check(CLI::IsMember({"auto", "on", "off"}))
+      ->capture_default_str();
   app->add_option("--leg-timeout", leg_timeout_seconds,
                   "Seconds after which an expert server that is silent counts as lost")
       ->check(CLI::Range(0.01, 3600.0))
@@ -43,7 +48,8 @@ AttentionStack::Options NodeFlags::stack_options(const ModelFolder& folder) cons
           .prefill_chunk = prefill_chunk,
           .max_running = max_running,
           .max_requests = max_requests,
-          .num_ids = folder.num_drawable_ids()};
+          .num_ids = folder.num_drawable_ids(),
+          .overlap = *parse_overlap(overlap)};
 }
 
 }  // namespace conclave

@@ -23,6 +23,7 @@ struct NodeFlags {
   int32_t cache_tokens = 65536;
   int32_t prefill_chunk = 512;
   int32_t max_running = 64;
+  std::string overlap = "auto";  // "on" or "off"
   int32_t max_requests = 1024;
   double leg_timeout_seconds = 10;
   bool overcommit = false;

@@ -26,6 +26,12 @@ NodeMetrics::NodeMetrics(Metrics* metrics)
                                      "again")),
       stalls_(metrics_->counter("conclave_node_stalls_total",
                                 "Times that a request had to wait for experts and try again")),
+      halved_steps_(metrics_->counter("conclave_node_halved_steps_total",
+                                      "Forward passes that went in two halves, each computing "
+                                      "while rows of the other were away")),
+      leg_wait_seconds_(metrics_->counter("conclave_node_leg_wait_seconds_total",
+                                          "Time in which forward passes waited for experts and "
+                                          "added up their answers")),
       step_seconds_(metrics_->histogram("conclave_node_step_seconds", "Time of one forward pass",
                                         exponential_buckets(250e-6, 2, 16))),
       step_tokens_(metrics_->histogram("conclave_node_step_tokens", "Tokens of one forward pass",
@@ -45,6 +51,9 @@ void NodeMetrics::on_step(const StepReport& report, const Engine& engine) {
   raise_to(static_cast<double>(engine.num_tokens()), &tokens_);
   raise_to(static_cast<double>(engine.num_preemptions()), &preemptions_);
   raise_to(static_cast<double>(engine.num_stalls()), &stalls_);
+  const LayerWalk::Counters& walk = engine.walk().counters();
+  raise_to(static_cast<double>(walk.num_halved_steps), &halved_steps_);
+  raise_to(absl::ToDoubleSeconds(walk.waited), &leg_wait_seconds_);
 }
 
 void NodeMetrics::on_end(const absl::Status& status) {

@@ -32,6 +32,8 @@ class NodeMetrics {
   prometheus::Counter& tokens_;
   prometheus::Counter& preemptions_;
   prometheus::Counter& stalls_;
+  prometheus::Counter& halved_steps_;
+  prometheus::Counter& leg_wait_seconds_;
   prometheus::Histogram& step_seconds_;
   prometheus::Histogram& step_tokens_;
   prometheus::Gauge& running_;

@@ -9,11 +9,18 @@
 namespace conclave {
 namespace {
 
+// A step that goes in halves has a second one whose legs are away at the same time.
+uint64_t leg_bytes(const ModelConfig& config, const AttentionStack::Options& stack) {
+  const int32_t rows_of_b = stack.overlap == Overlap::kOff ? 0 : stack.step_tokens() / 2;
+  return ExpertLayer::num_bytes(config, stack.step_tokens()) +
+         ExpertLayer::num_bytes(config, rows_of_b);
+}
+
 absl::Status check_memory(const ModelFolder& folder, const NodeFlags& flags) {
   const AttentionStack::Options stack = flags.stack_options(folder);
   const uint64_t needed = folder.size.trunk_bytes +
                           AttentionStack::num_bytes(folder.config, stack) +
-                          ExpertLayer::num_bytes(folder.config, stack.step_tokens());
+                          leg_bytes(folder.config, stack);
   const uint64_t available = host_memory().available_bytes;
   if (needed <= available || flags.overcommit) return absl::OkStatus();
   return absl::ResourceExhaustedError(absl::StrFormat(
@@ -43,7 +50,8 @@ absl::StatusOr<std::unique_ptr<NodeModel>> NodeModel::load(const ModelFolder& fo
   ASSIGN_OR_RETURN(model->stack_, AttentionStack::create({.config = &folder.config,
                                                           .trunk = &model->trunk_,
                                                           .moe = moe,
-                                                          .executor = model->threads_.get()},
+                                                          .executor = model->threads_.get(),
+                                                          .clock = clock},
                                                          flags.stack_options(folder)));
   return model;
 }

@@ -18,7 +18,8 @@ AttentionStack::Options stack_options(const ModelFolder& folder,
           .cache_tokens = options.cache_tokens,
           .prefill_chunk = options.prefill_chunk,
           .max_running = options.max_running,
-          .num_ids = folder.num_drawable_ids()};
+          .num_ids = folder.num_drawable_ids(),
+          .overlap = options.overlap};
 }
 
 // Said before loading, or refused with the same words.
@@ -105,11 +106,12 @@ absl::Status LocalModel::build(const ModelFolder& folder) {
                                              {.wire_out = options_.wire,
                                               .wire_back = reply_type_for(options_.wire),
                                               .max_tokens = stack.step_tokens()}));
-  ASSIGN_OR_RETURN(
-      stack_,
-      AttentionStack::create(
-          {.config = &config_, .trunk = &trunk_, .moe = moe_.get(), .executor = threads_.get()},
-          stack));
+  ASSIGN_OR_RETURN(stack_, AttentionStack::create({.config = &config_,
+                                                   .trunk = &trunk_,
+                                                   .moe = moe_.get(),
+                                                   .executor = threads_.get(),
+                                                   .clock = &clock_},
+                                                  stack));
   return absl::OkStatus();
 }
 

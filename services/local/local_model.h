@@ -31,7 +31,9 @@ class LocalModel {
     bool pin_threads = false;
     int32_t max_running = 64;
     int32_t cache_tokens = 4096;  // rounded up to pages
-    bool overcommit = false;      // load although it exceeds the available memory
+    // In one process no leg is ever away: halves would only read weights twice.
+    Overlap overlap = Overlap::kOff;
+    bool overcommit = false;  // load although it exceeds the available memory
   };
 
   // `say` is told what the model needs and what there is, before anything is loaded.

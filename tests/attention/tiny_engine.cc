@@ -43,13 +43,23 @@ TinyModel& tiny_model() {
 
 }  // namespace
 
+void TellingAttention::forward(const Args& args) {
+  if (tell != nullptr) tell({"attend", args.layer_idx, args.tokens.count});
+  form_->forward(args);
+}
+
+void TinyEngine::when(const TellEvent& tell) { telling_->tell = unreliable_->tell = tell; }
+
 absl::Status UnreliableMoe::begin(int32_t layer_idx, Rows<const float> x, MoeStep* step) {
+  if (tell != nullptr) tell({"begin", layer_idx, x.num_rows});
   if (!begin_status.ok()) return begin_status;
   return moe_->begin(layer_idx, x, step);
 }
 
 absl::Status UnreliableMoe::finish(MoeStep* step, Rows<float> out) {
+  if (tell != nullptr) tell({"finish", step->layer_idx, out.num_rows});
   const absl::Status status = moe_->finish(step, out);
+  ++num_finished;
   if (fault) step->faults.push_back(*fault);
   if (fault_of != nullptr) {
     if (const auto made = fault_of(step->layer_idx)) step->faults.push_back(*made);
@@ -74,6 +84,7 @@ TinyEngine::TinyEngine(const Options& options) {
                                   .cache = cache_.get(),
                                   .executor = &threads_,
                                   .max_tokens = options.step_tokens});
+  telling_ = std::make_unique<TellingAttention>(attention_.get());
   experts_ = *ExpertLayer::create({.config = &config,
                                    .gates = gate_weights(model.trunk),
                                    .transport = &transport_,
@@ -82,13 +93,16 @@ TinyEngine::TinyEngine(const Options& options) {
                                   Placement::even(config, kNumShards),
                                   {.max_tokens = options.step_tokens});
   unreliable_ = std::make_unique<UnreliableMoe>(experts_.get());
-  walk_ = std::make_unique<LayerWalk>(LayerWalk::Parts{.config = &config,
-                                                       .trunk = &model.trunk,
-                                                       .attention = attention_.get(),
-                                                       .moe = unreliable_.get(),
-                                                       .executor = &threads_,
-                                                       .max_tokens = options.step_tokens,
-                                                       .max_logit_rows = options.max_logit_rows});
+  walk_ = std::make_unique<LayerWalk>(
+      LayerWalk::Parts{.config = &config,
+                       .trunk = &model.trunk,
+                       .attention = telling_.get(),
+                       .moe = unreliable_.get(),
+                       .executor = &threads_,
+                       .clock = options.clock != nullptr ? options.clock : &clock_,
+                       .overlap = options.overlap,
+                       .max_tokens = options.step_tokens,
+                       .max_logit_rows = options.max_logit_rows});
   engine_ = std::make_unique<Engine>(
       &config, cache_.get(), walk_.get(),
       Engine::Options{.scheduler = {.step_tokens = options.step_tokens,

@@ -7,6 +7,7 @@
 #include <memory>
 #include <optional>
 #include <span>
+#include <string>
 #include <vector>
 
 #include "attention/engine.h"
@@ -16,6 +17,28 @@
 #include "services/local/model_folder.h"
 
 namespace conclave {
+
+// Something that the walk asks for, told before it is done.
+struct WalkEvent {
+  std::string what;  // "attend", "begin" or "finish"
+  int32_t layer_idx = 0;
+  int32_t num_rows = 0;
+};
+using TellEvent = std::function<void(const WalkEvent&)>;
+
+// Tells, and attends as the form behind it.
+class TellingAttention final : public AttentionForm {
+ public:
+  explicit TellingAttention(AttentionForm* form) : form_(form) {}
+
+  TellEvent tell;
+
+  void begin_step(const Step& step) override { form_->begin_step(step); }
+  void forward(const Args& args) override;
+
+ private:
+  AttentionForm* const form_;  // outlives this
+};
 
 // Stands before the experts and does to one step what it was told.
 class UnreliableMoe final : public MoeLayer {
@@ -27,6 +50,8 @@ class UnreliableMoe final : public MoeLayer {
   absl::Status finish_status;
   std::optional<RowFault> fault;
   std::function<std::optional<RowFault>(int32_t layer_idx)> fault_of;
+  TellEvent tell;
+  int32_t num_finished = 0;
 
   std::unique_ptr<MoeStep> new_step() override { return moe_->new_step(); }
   absl::Status begin(int32_t layer_idx, Rows<const float> x, MoeStep* step) override;
@@ -45,7 +70,9 @@ class TinyEngine {
     int32_t max_running = 8;
     int32_t max_requests = 64;
     int32_t max_logit_rows = 32;
-    int32_t num_ids = 0;  // 0: the whole vocabulary
+    Overlap overlap = Overlap::kOff;
+    const Clock* clock = nullptr;  // the walk's; null: the machine's
+    int32_t num_ids = 0;           // 0: the whole vocabulary
   };
 
   static constexpr int32_t kPageTokens = 8;
@@ -56,6 +83,9 @@ class TinyEngine {
   const ModelConfig& config() const;
   UnreliableMoe& moe() { return *unreliable_; }
 
+  // Called for all that the walk does from now on.
+  void when(const TellEvent& tell);
+
   // Steps until nothing is left to do, then expects every page at home.
   void run_to_end();
 
@@ -65,6 +95,7 @@ class TinyEngine {
   const SystemClock clock_;
   std::unique_ptr<LatentCache> cache_;
   std::unique_ptr<AttentionForm> attention_;
+  std::unique_ptr<TellingAttention> telling_;
   std::unique_ptr<ExpertLayer> experts_;
   std::unique_ptr<UnreliableMoe> unreliable_;
   std::unique_ptr<LayerWalk> walk_;

@@ -1,7 +1,7 @@
 // Contract C1 through clusters of real processes: the ids and logprobs of 32 mixed requests are
 // those of the engine in one process, bit for bit, with two attention nodes, with 1, 2, 3 and 5
-// expert servers, with both routing places, over gRPC and through shared memory, alone and
-// together; and with rows out in fp8.
+// expert servers, with both routing places, over gRPC and through shared memory, with whole steps
+// and with halves, alone and together; and with rows out in fp8.
 
 #include <gtest/gtest.h>
 
@@ -69,6 +69,35 @@ void expect_legs_went(const LocalCluster& cluster, const std::string& routing,
   }
 }
 
+// Every routing place and every transport meets each of them.
+const char* overlap_of(int32_t servers) {
+  switch (servers) {
+    case 1:
+      return "off";
+    case 3:
+      return "auto";
+    default:
+      return "on";
+  }
+}
+
+void expect_halves(const LocalCluster& cluster, const std::string& overlap) {
+  double halved = 0;
+  double all = 0;
+  double waited = 0;
+  for (const int32_t node : {0, 1}) {
+    const auto metrics = scrape(cluster.find(ClusterRole::kAttentionNode, node)->ready()->metrics);
+    halved += metrics.at("conclave_node_halved_steps_total");
+    all += metrics.at("conclave_node_step_seconds_count");
+    waited += metrics.at("conclave_node_leg_wait_seconds_total");
+  }
+  if (overlap != "auto") {
+    EXPECT_EQ(halved > 0, overlap == "on");
+  }
+  EXPECT_LT(halved, all) << "a request that decodes alone makes steps of one row";
+  EXPECT_GT(waited, 0);
+}
+
 TEST_P(ClusterDeterminismTest, SameBitsAsOneProcess) {
   const auto [servers, routing, transport, wire_out] = GetParam();
   const std::vector<Answer>& expected = expected_->at(wire_out);
@@ -79,6 +108,7 @@ TEST_P(ClusterDeterminismTest, SameBitsAsOneProcess) {
   for (auto* const flags : {&options.gateway_flags, &options.node_flags}) {
     flags->push_back(absl::StrCat("--wire-out=", wire_out));
   }
+  options.node_flags.push_back(absl::StrCat("--overlap=", overlap_of(servers)));
   const auto cluster = start_cluster(std::move(options));
   for (const Company company : {Company::kTogether, Company::kAlone}) {
     const std::vector<Answer> answers =
@@ -90,6 +120,7 @@ TEST_P(ClusterDeterminismTest, SameBitsAsOneProcess) {
     }
   }
   expect_legs_went(*cluster, routing, transport);
+  expect_halves(*cluster, overlap_of(servers));
   // Both nodes and all servers had their part, or the test shows nothing.
   const v1::GetStatusResponse status = status_of(cluster->address());
   EXPECT_TRUE(status.exact());

@@ -1,7 +1,7 @@
 // Contract C1, with the default types: the ids and logprobs of 32 mixed requests, greedy and
 // seeded, are the same bits whatever the company (alone or together), the number of expert shards,
-// the prefill chunk, the number of threads, and with preemption forced by a cache that holds only a
-// few of them.
+// the prefill chunk, the number of threads, whether steps go in halves, and with preemption forced
+// by a cache that holds only a few of them.
 //
 // By default a set of combinations runs in which every pair of settings occurs; CONCLAVE_FULL=1
 // runs all of them.
@@ -31,12 +31,17 @@ struct Setting {
   int32_t chunk = 512;
   int32_t threads = 1;
   bool tiny_cache = false;
+  Overlap overlap = Overlap::kOff;
   bool int8 = false;
 
   std::string name() const {
     return std::string(company == Company::kAlone ? "Alone" : "Together") + "_shards" +
            std::to_string(shards) + "_chunk" + std::to_string(chunk) + "_threads" +
-           std::to_string(threads) + (tiny_cache ? "_tiny" : "_ample") + (int8 ? "_int8" : "");
+           std::to_string(threads) + (tiny_cache ? "_tiny" : "_ample") +
+           (overlap == Overlap::kOff  ? ""
+            : overlap == Overlap::kOn ? "_halves"
+                                      : "_auto") +
+           (int8 ? "_int8" : "");
   }
 };
 
@@ -50,7 +55,9 @@ std::vector<Setting> all_settings() {
       for (const int32_t chunk : kChunks) {
         for (const int32_t threads : {1, 2}) {
           for (const bool tiny : {false, true}) {
-            settings.push_back({company, shards, chunk, threads, tiny});
+            for (const Overlap overlap : {Overlap::kOff, Overlap::kOn}) {
+              settings.push_back({company, shards, chunk, threads, tiny, overlap});
+            }
           }
         }
       }
@@ -59,7 +66,7 @@ std::vector<Setting> all_settings() {
   return settings;
 }
 
-// Every shard count with every chunk; the three two-valued settings follow three bits that are
+// Every shard count with every chunk; the four two-valued settings follow four bits that are
 // independent of each other and balanced in every row and column (PairwiseCoversEveryPair).
 std::vector<Setting> pairwise_settings() {
   std::vector<Setting> settings;
@@ -67,8 +74,8 @@ std::vector<Setting> pairwise_settings() {
     for (size_t j = 0; j < kChunks.size(); ++j) {
       const size_t mixed = i ^ j;
       settings.push_back({(mixed & 1) != 0 ? Company::kTogether : Company::kAlone, kShards[i],
-                          kChunks[j], (mixed & 2) != 0 ? 2 : 1,
-                          ((i + (j >> 1) + (j & 1)) & 1) == 0});
+                          kChunks[j], (mixed & 2) != 0 ? 2 : 1, ((i + (j >> 1) + (j & 1)) & 1) == 0,
+                          (((i >> 1) ^ j) & 1) != 0 ? Overlap::kOn : Overlap::kOff});
     }
   }
   return settings;
@@ -82,18 +89,31 @@ bool is_full() {
 // Weights of int8 are other kernels in the same engine: enough that each other setting occurs.
 std::vector<Setting> int8_settings() {
   std::vector<Setting> settings = {{Company::kTogether, 1, 512, 2, false},
-                                   {Company::kTogether, 3, 7, 1, true},
+                                   {Company::kTogether, 3, 7, 1, true, Overlap::kOn},
                                    {Company::kAlone, 2, 64, 2, true},
                                    {Company::kAlone, 5, 1, 1, false}};
   for (Setting& setting : settings) setting.int8 = true;
   return settings;
 }
 
+// Steps of which some go in halves and some do not, as the times of this machine will have it.
+std::vector<Setting> auto_settings() {
+  return {{Company::kTogether, 3, 7, 2, true, Overlap::kAuto},
+          {Company::kAlone, 2, 64, 1, false, Overlap::kAuto}};
+}
+
 std::vector<Setting> tested_settings() {
   std::vector<Setting> settings = is_full() ? all_settings() : pairwise_settings();
   const std::vector<Setting> int8 = int8_settings();
   settings.insert(settings.end(), int8.begin(), int8.end());
+  const std::vector<Setting> measured = auto_settings();
+  settings.insert(settings.end(), measured.begin(), measured.end());
   return settings;
+}
+
+// Of two rows at least, which halves can be cut from.
+bool has_large_steps(const Setting& setting) {
+  return setting.company == Company::kTogether || setting.chunk > 1;
 }
 
 class DeterminismTest : public testing::TestWithParam<Setting> {
@@ -116,6 +136,8 @@ class DeterminismTest : public testing::TestWithParam<Setting> {
   struct Run {
     std::vector<Answer> answers;
     int64_t num_preemptions = 0;
+    int64_t num_steps = 0;
+    int64_t num_halved_steps = 0;
   };
 
   static Run run(const Setting& setting) {
@@ -124,13 +146,15 @@ class DeterminismTest : public testing::TestWithParam<Setting> {
         .prefill_chunk = setting.chunk,
         .threads = setting.threads,
         .max_running = kNumRequests,
-        .cache_tokens = setting.tiny_cache ? kTinyTokens : kAmpleTokens};
+        .cache_tokens = setting.tiny_cache ? kTinyTokens : kAmpleTokens,
+        .overlap = setting.overlap};
     auto model = LocalModel::load(*folders_[setting.int8], options, {});
     CHECK(model.ok());
     Engine& engine = (*model)->engine();
     std::vector<Answer> answers =
         run_requests(&engine, mixed_requests(folders_[0]->config.vocab_size), setting.company);
-    return {std::move(answers), engine.num_preemptions()};
+    return {std::move(answers), engine.num_preemptions(), engine.num_steps(),
+            engine.walk().counters().num_halved_steps};
   }
 
   static constexpr const char* kWeights[] = {"stored", "int8"};
@@ -152,6 +176,11 @@ TEST_P(DeterminismTest, SameBits) {
   if (GetParam().tiny_cache && GetParam().company == Company::kTogether) {
     EXPECT_GT(run.num_preemptions, 0) << "the tiny cache was meant to force preemption";
   }
+  const Overlap overlap = GetParam().overlap;
+  EXPECT_EQ(run.num_halved_steps > 0, overlap != Overlap::kOff && has_large_steps(GetParam()));
+  if (overlap == Overlap::kAuto) {
+    EXPECT_LT(run.num_halved_steps, run.num_steps);
+  }
 }
 
 INSTANTIATE_TEST_SUITE_P(Settings, DeterminismTest, testing::ValuesIn(tested_settings()),
@@ -164,10 +193,11 @@ TEST(DeterminismSettings, PairwiseCoversEveryPair) {
   const auto pairs_of = [](const std::vector<Setting>& settings) {
     std::set<std::tuple<int, int32_t, int, int32_t>> pairs;
     for (const Setting& s : settings) {
-      const int32_t values[] = {s.company == Company::kAlone ? 0 : 1, s.shards, s.chunk, s.threads,
-                                s.tiny_cache ? 1 : 0};
-      for (int a = 0; a < 5; ++a) {
-        for (int b = a + 1; b < 5; ++b) pairs.insert({a, values[a], b, values[b]});
+      const int32_t values[] = {
+          s.company == Company::kAlone ? 0 : 1, s.shards, s.chunk, s.threads, s.tiny_cache ? 1 : 0,
+          s.overlap == Overlap::kOn ? 1 : 0};
+      for (int a = 0; a < 6; ++a) {
+        for (int b = a + 1; b < 6; ++b) pairs.insert({a, values[a], b, values[b]});
       }
     }
     return pairs;

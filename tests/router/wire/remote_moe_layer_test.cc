@@ -175,16 +175,23 @@ TEST_F(RemoteMoeLayerTest, FaultsNameTheirTokens) {
   expect_as_local(x, out_, *step_);
 }
 
+// As the halves of a step: the one goes on to the next layer while the other's rows are away. The
+// last two end in the other order.
 TEST_F(RemoteMoeLayerTest, SeveralStepsAreUnderWay) {
-  const auto layer = connect();
-  const Matrix<float> x[2] = {random_rows(5), random_rows(9)};
+  const auto layer = connect({.max_row_bytes = 4 * kNumCols * 4});
+  Matrix<float> x[2] = {random_rows(5), random_rows(9)};
   Matrix<float> out[2] = {Matrix<float>(5, kNumCols), Matrix<float>(9, kNumCols)};
   const std::unique_ptr<MoeStep> steps[2] = {layer->new_step(), layer->new_step()};
   for (int i = 0; i < 2; ++i) ASSERT_TRUE(layer->begin(kLayer, x[i].view(), steps[i].get()).ok());
-  for (int i = 1; i >= 0; --i) {
+  for (int turn = 0; turn < 20; ++turn) {
+    const int i = turn < 18 ? turn % 2 : 19 - turn;
     ASSERT_TRUE(layer->finish(steps[i].get(), out[i].view()).ok());
     expect_as_local(x[i], out[i], *steps[i]);
+    if (turn >= 18) continue;
+    x[i] = random_rows(x[i].num_rows());
+    ASSERT_TRUE(layer->begin(kLayer, x[i].view(), steps[i].get()).ok());
   }
+  EXPECT_EQ(layer->num_dropped_answers(), 0u);
 }
 
 TEST_F(RemoteMoeLayerTest, StatusesOfTheGateway) {
