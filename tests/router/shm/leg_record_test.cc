@@ -82,7 +82,7 @@ TEST(LegRecord, RowsOfFp8GoOutAlone) {
   ArrivedLeg leg{.pick_begin = {0, 1},
                  .pick_expert = {7},
                  .hidden = {.dtype = DType::kF8E4M3, .num_rows = 1, .num_cols = 129}};
-  leg.hidden.bytes.resize(137);
+  leg.hidden.bytes = std::vector<std::byte>(137);
   std::vector<std::byte> record = record_of(3, leg);
   auto read = read_leg(record);
   ASSERT_TRUE(read.ok()) << read.status();
