@@ -21,6 +21,7 @@ LocalExpertServer::LocalExpertServer(const ModelConfig& config, ExpertWeights we
       engine_(config, &weights_, executor),
       batcher_(&config, &weights_, &engine_, {}) {}
 
+// The job's rows are a view, so its end keeps what they are a view of.
 void LocalExpertServer::submit(const LegRequest& request, LegReply* reply) {
   batcher_.submit({.layer_idx = request.layer_idx,
                    .pick_begin = request.pick_begin,
@@ -29,7 +30,7 @@ void LocalExpertServer::submit(const LegRequest& request, LegReply* reply) {
                    .num_cols = request.num_cols,
                    .rows = request.rows,
                    .reply_type = request.reply_type,
-                   .done = [reply](absl::StatusOr<SharedBytes> said) {
+                   .done = [reply, kept = request.rows](absl::StatusOr<SharedBytes> said) {
                      reply->status = said.status();
                      if (said.ok()) reply->rows = *std::move(said);
                      reply->done = true;
