@@ -7,6 +7,7 @@
 #include "absl/time/clock.h"
 #include "common/check.h"
 #include "common/spin_wait.h"
+#include "kernels/row_codec.h"
 
 namespace conclave {
 namespace {
@@ -27,15 +28,15 @@ void EchoExperts::submit(const LegRequest& request, LegReply* reply) {
 
 bool EchoExperts::run() {
   for (const auto& [request, reply] : queue_) {
-    const size_t row_bytes =
-        static_cast<size_t>(request.num_cols) * static_cast<size_t>(dtype_bytes(request.row_type));
-    reply->rows.resize(request.pick_expert.size() * row_bytes);
+    const size_t row_bytes = packed_row_bytes(request.row_type, request.num_cols);
+    SharedBytes said = SharedBytes::of_size(request.pick_expert.size() * row_bytes);
     for (size_t m = 0; m + 1 < request.pick_begin.size(); ++m) {
       for (int32_t p = request.pick_begin[m]; p < request.pick_begin[m + 1]; ++p) {
-        std::memcpy(reply->rows.data() + static_cast<size_t>(p) * row_bytes,
+        std::memcpy(said.fill() + static_cast<size_t>(p) * row_bytes,
                     request.rows.data() + m * row_bytes, row_bytes);
       }
     }
+    reply->rows = std::move(said);
     reply->status = absl::OkStatus();
     reply->done = true;
   }
