@@ -25,6 +25,7 @@
 #include "bench/cluster/running_cluster.h"
 #include "bench/cluster/token_stream.h"
 #include "bench/limits/limits.h"
+#include "bench/report/cpu_time.h"
 #include "common/status_macros.h"
 #include "services/conclave/flags.h"
 #include "services/local/local_model.h"

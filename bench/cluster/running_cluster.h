@@ -14,20 +14,16 @@ namespace conclave {
 
 struct ClusterForm {
   std::string model;               // folder
-  std::string transport = "grpc";  // of rows; the flag of the processes, where they have it
+  std::string transport = "grpc";  // of rows: auto, grpc or shm
   std::string routing = "local";
   int32_t threads = 2;  // of each process
   std::vector<std::string> node_flags;
   std::vector<std::string> all_flags;  // of nodes and expert servers, such as --weights
 };
 
-// INVALID_ARGUMENT for a transport that the processes do not know.
 absl::StatusOr<std::unique_ptr<LocalCluster>> start_cluster(const ClusterForm& form);
 
-// User and system time of a process so far.
-double cpu_seconds(pid_t pid);
-
-// The same of all processes of a role.
+// What all processes of a role have used so far.
 double cpu_seconds(const LocalCluster& cluster, ClusterRole role);
 
 }  // namespace conclave

@@ -7,8 +7,6 @@
 //                     shm: copied in and out, a futex), both of the same round of this run
 //   CPU per row       of all processes together, and of the one that sends alone
 
-#include <sys/resource.h>
-
 #include <algorithm>
 #include <chrono>
 #include <cstring>
@@ -20,6 +18,7 @@
 #include "absl/strings/str_format.h"
 #include "bench/dispatch/echo_server.h"
 #include "bench/limits/limits.h"
+#include "bench/report/cpu_time.h"
 #include "common/check.h"
 #include "common/clock.h"
 #include "common/host_memory.h"
@@ -98,15 +97,6 @@ class Legs {
   std::vector<int32_t> pick_expert_;
   std::vector<LegReply> replies_;
 };
-
-double own_cpu_seconds() {
-  rusage use{};
-  getrusage(RUSAGE_SELF, &use);
-  const auto seconds = [](const timeval& time) {
-    return static_cast<double>(time.tv_sec) + static_cast<double>(time.tv_usec) * 1e-6;
-  };
-  return seconds(use.ru_utime) + seconds(use.ru_stime);
-}
 
 // Links take a moment; until then legs are UNAVAILABLE or go another way.
 void wait_until_linked(const Case& which, Transport* transport, const Clock* clock) {

@@ -10,12 +10,11 @@
 
 #include <cstdio>
 #include <cstring>
-#include <fstream>
 #include <mutex>
-#include <sstream>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "bench/report/cpu_time.h"
 #include "common/check.h"
 #include "common/host_memory.h"
 #include "kernels/row_codec.h"
@@ -136,22 +135,10 @@ EchoServers::~EchoServers() {
   }
 }
 
-// utime and stime are the 14th and 15th field; the second is in brackets and may hold anything.
 double EchoServers::cpu_seconds() const {
-  double ticks = 0;
-  for (const pid_t pid : pids_) {
-    std::ifstream file(absl::StrCat("/proc/", pid, "/stat"));
-    std::string text;
-    std::getline(file, text);
-    std::istringstream rest(text.substr(text.rfind(')') + 2));
-    std::string skipped;
-    for (int i = 0; i < 11; ++i) rest >> skipped;
-    double user = 0;
-    double system = 0;
-    rest >> user >> system;
-    ticks += user + system;
-  }
-  return ticks / static_cast<double>(sysconf(_SC_CLK_TCK));
+  double seconds = 0;
+  for (const pid_t pid : pids_) seconds += conclave::cpu_seconds(pid);
+  return seconds;
 }
 
 }  // namespace conclave

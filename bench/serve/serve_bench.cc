@@ -23,6 +23,7 @@
 #include "bench/cluster/running_cluster.h"
 #include "bench/cluster/token_stream.h"
 #include "bench/limits/limits.h"
+#include "bench/report/cpu_time.h"
 #include "bench/serve/serve_load.h"
 #include "common/status_macros.h"
 #include "common/thread_pool.h"

@@ -12,7 +12,6 @@
 
 #include <memory>
 #include <string>
-#include <utility>
 #include <vector>
 
 #include "absl/strings/str_cat.h"
@@ -33,13 +32,6 @@ int32_t free_port() {
   CHECK(getsockname(fd, reinterpret_cast<sockaddr*>(&address), &size) == 0);
   close(fd);
   return ntohs(address.sin_port);
-}
-
-v1::GenerateRequest request_of(int32_t num_tokens) {
-  Request request{.prompt = {5, 17, 40, 99, 7}};
-  request.sampling.temperature = 0;
-  request.sampling.max_tokens = num_tokens;
-  return to_message(request);
 }
 
 // The control role, two expert servers and an attention node; frontends on top.
@@ -83,21 +75,9 @@ class RolesTest : public testing::TestWithParam<std::string> {
     return generate(frontend.ready()->address, request_of(num_tokens));
   }
 
-  // Runs `meanwhile` when the first ids of a request have come.
   static Generated ask_while(const ChildProcess& frontend, int32_t num_tokens,
                              const std::function<void()>& meanwhile) {
-    const auto stub = v1::Inference::NewStub(channel_to(frontend.ready()->address));
-    grpc::ClientContext context;
-    Generated result;
-    bool done = false;
-    const auto reader = stub->Generate(&context, request_of(num_tokens));
-    for (v1::GenerateResponse response; reader->Read(&response);) {
-      result.answer.ids.insert(result.answer.ids.end(), response.delta().ids().begin(),
-                               response.delta().ids().end());
-      if (result.answer.ids.size() >= 5 && !std::exchange(done, true)) meanwhile();
-    }
-    result.status = reader->Finish();
-    return result;
+    return generate_while(frontend.ready()->address, num_tokens, meanwhile);
   }
 
   const std::string model_ = golden_dir("bard");

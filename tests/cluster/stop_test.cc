@@ -4,8 +4,6 @@
 //   - a second signal ends the patience;
 //   - `conclave up` stops everything when it is asked to, and nothing is left when it is killed.
 
-#include <grpcpp/channel.h>
-#include <grpcpp/client_context.h>
 #include <gtest/gtest.h>
 #include <signal.h>
 #include <unistd.h>
@@ -24,31 +22,6 @@
 
 namespace conclave {
 namespace {
-
-v1::GenerateRequest request_of(int32_t num_tokens) {
-  Request request{.prompt = {5, 17, 40, 99, 7}};
-  request.sampling.temperature = 0;
-  request.sampling.max_tokens = num_tokens;
-  return to_message(request);
-}
-
-// Runs one request, and `meanwhile` when its first ids have come.
-Generated generate_while(const std::string& address, int32_t num_tokens,
-                         const std::function<void()>& meanwhile) {
-  const auto stub = v1::Inference::NewStub(channel_to(address));
-  grpc::ClientContext context;
-  Generated result;
-  bool done = false;
-  const auto reader = stub->Generate(&context, request_of(num_tokens));
-  for (v1::GenerateResponse response; reader->Read(&response);) {
-    result.answer.ids.insert(result.answer.ids.end(), response.delta().ids().begin(),
-                             response.delta().ids().end());
-    if (result.answer.ids.size() < 5 || std::exchange(done, true)) continue;
-    meanwhile();
-  }
-  result.status = reader->Finish();
-  return result;
-}
 
 TEST(Stop, AGatewayFinishesItsStreamsAndTakesNoMore) {
   const auto cluster = start_cluster(cluster_of(golden_dir("bard"), 1, 2));

@@ -12,6 +12,7 @@
 #include <filesystem>
 #include <sstream>
 #include <thread>
+#include <utility>
 
 #include "absl/strings/ascii.h"
 #include "absl/strings/numbers.h"
@@ -123,6 +124,30 @@ v1::GenerateRequest to_message(const Request& request) {
   to_proto(request.sampling, message.mutable_sampling());
   message.set_priority(request.priority);
   return message;
+}
+
+v1::GenerateRequest request_of(int32_t num_tokens) {
+  Request request{.prompt = {5, 17, 40, 99, 7}};
+  request.sampling.temperature = 0;
+  request.sampling.max_tokens = num_tokens;
+  return to_message(request);
+}
+
+Generated generate_while(const std::string& address, int32_t num_tokens,
+                         const std::function<void()>& meanwhile) {
+  const auto stub = v1::Inference::NewStub(channel_to(address));
+  grpc::ClientContext context;
+  Generated result;
+  bool done = false;
+  const auto reader = stub->Generate(&context, request_of(num_tokens));
+  for (v1::GenerateResponse response; reader->Read(&response);) {
+    result.answer.ids.insert(result.answer.ids.end(), response.delta().ids().begin(),
+                             response.delta().ids().end());
+    if (result.answer.ids.size() < 5 || std::exchange(done, true)) continue;
+    meanwhile();
+  }
+  result.status = reader->Finish();
+  return result;
 }
 
 std::vector<Answer> run_requests(const std::string& address, const std::vector<Request>& requests,

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <map>
 #include <memory>
 #include <string>
@@ -45,6 +46,13 @@ Generated generate(const std::string& address, const v1::GenerateRequest& reques
 
 // The request that asks a gateway for what `request` asks an engine.
 v1::GenerateRequest to_message(const Request& request);
+
+// A prompt of a few ids, greedy.
+v1::GenerateRequest request_of(int32_t num_tokens);
+
+// Runs such a request, and `meanwhile` when its first ids have come.
+Generated generate_while(const std::string& address, int32_t num_tokens,
+                         const std::function<void()>& meanwhile);
 
 // As run_requests() of an engine, through the gateway at `address`. Fails the test when a request
 // does not finish.
