@@ -12,7 +12,7 @@ void add_held(const PlacedServer& server, Placement* placement) {
   for (int32_t layer = 0; layer < placement->num_layers(); ++layer) {
     for (const ExpertSpan& span : server.held.spans(layer)) {
       for (int32_t i = 0; i < span.count; ++i) {
-        placement->add(layer, span.first + i, server.server);
+        placement->add(layer, span.first + i, server.server, server.draining);
       }
     }
   }

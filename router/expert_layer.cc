@@ -9,29 +9,10 @@
 #include "common/status_macros.h"
 #include "kernels/row_codec.h"
 #include "kernels/vector_ops.h"
+#include "router/leg_status.h"
+#include "router/replica_choice.h"
 
 namespace conclave {
-
-namespace {
-
-// Legs up to this size are what decoding makes; larger ones would make those wait.
-constexpr int32_t kMostDecodePicks = 64;
-
-// Whether another try, another server or another time may mend it.
-bool is_transient(const absl::Status& status) {
-  switch (status.code()) {
-    case absl::StatusCode::kUnavailable:
-    case absl::StatusCode::kDeadlineExceeded:
-    case absl::StatusCode::kResourceExhausted:
-    case absl::StatusCode::kDataLoss:
-    case absl::StatusCode::kNotFound:
-      return true;
-    default:
-      return false;
-  }
-}
-
-}  // namespace
 
 std::vector<GateWeights> gate_weights(const TrunkWeights& trunk) {
   std::vector<GateWeights> gates;
@@ -46,6 +27,7 @@ ExpertLayer::ExpertLayer(const Parts& parts, Placement placement, const Options&
       transport_(parts.transport),
       clock_(parts.clock),
       observer_(parts.observer),
+      health_(parts.clock),
       gate_weights_(parts.gates) {}
 
 absl::StatusOr<std::unique_ptr<ExpertLayer>> ExpertLayer::create(const Parts& parts,
@@ -83,6 +65,7 @@ uint64_t ExpertLayer::num_bytes(const ModelConfig& config, int32_t max_tokens) {
 
 void ExpertLayer::set_placement(Placement placement) {
   placement_ = std::move(placement);
+  health_.keep_only(placement_);
   silent_until_.clear();
 }
 
@@ -100,20 +83,21 @@ absl::Status ExpertLayer::begin(int32_t layer_idx, Rows<const float> x, MoeStep*
     step->faults.push_back({t, absl::InternalError(absl::StrFormat(
                                    "layer %d: the gate's scores are not finite", layer_idx))});
   }
-  drop_uncovered(step);
+  const std::vector<ServerId> home =
+      choose_replicas(step->top_k, placement_, layer_idx, health_, /*lost=*/{});
+  drop_uncovered(home, step);
 
-  step->plan = plan_dispatch(step->top_k, placement_.homes(layer_idx));
-  step->sent.assign(step->plan.legs.size(), 0);
-  step->replies.resize(step->plan.legs.size());
-  step->reported.assign(step->plan.legs.size(), false);
-  step->sent_at = clock_->now();
-  for (size_t i = 0; i < step->plan.legs.size(); ++i) send_leg(step->plan.legs[i], x, i, step);
+  step->plan = plan_dispatch(step->top_k, home);
+  step->sent.clear();
+  step->x = x;
+  step->deadline = clock_->now() + options_.leg_timeout;
+  step->lost.clear();
+  send_legs(0, step);
   return absl::OkStatus();
 }
 
 // A token that needs an expert nobody holds asks nobody: its sum would be worth nothing.
-void ExpertLayer::drop_uncovered(ExpertStep* step) const {
-  const std::span<const ServerId> home = placement_.homes(step->layer_idx);
+void ExpertLayer::drop_uncovered(std::span<const ServerId> home, ExpertStep* step) const {
   TopK& top_k = step->top_k;
   for (int32_t t = 0; t < top_k.num_tokens; ++t) {
     const std::span<int32_t> picks =
@@ -129,101 +113,42 @@ void ExpertLayer::drop_uncovered(ExpertStep* step) const {
   }
 }
 
-void ExpertLayer::send_leg(const Leg& leg, Rows<const float> x, size_t leg_idx, ExpertStep* step) {
-  const auto silent = silent_until_.find(leg.server);
-  if (silent != silent_until_.end()) {
-    if (step->sent_at < silent->second) {
-      step->replies[leg_idx] = {
-          .done = true,
-          .status = absl::UnavailableError(absl::StrFormat(
-              "server %d let a deadline pass a moment ago", static_cast<int32_t>(leg.server)))};
-      return;
-    }
-    silent_until_.erase(silent);
-  }
-  const size_t row_bytes = packed_row_bytes(options_.wire_out, hidden_dim_);
-  SharedBytes rows = SharedBytes::of_size(leg.token_idx.size() * row_bytes);
-  for (size_t m = 0; m < leg.token_idx.size(); ++m) {
-    pack_rows(x.rows(leg.token_idx[m], 1), options_.wire_out, rows.fill() + m * row_bytes);
-  }
-  step->sent[leg_idx] = rows.size();
-  const LegRequest request{
-      .server = leg.server,
-      .layer_idx = step->layer_idx,
-      .placement_version = placement_.version(),
-      .lane = leg.num_picks() <= kMostDecodePicks ? Lane::kDecode : Lane::kPrefill,
-      .pick_begin = leg.pick_begin,
-      .pick_expert = leg.pick_expert,
-      .row_type = options_.wire_out,
-      .num_cols = hidden_dim_,
-      .rows = std::move(rows),
-      .reply_type = options_.wire_back};
-  transport_->send(request, &step->replies[leg_idx]);
-}
-
-// Waits for all legs, each reported as soon as it is there.
-void ExpertLayer::wait_for_legs(ExpertStep* step) {
-  const absl::Time deadline = step->sent_at + options_.leg_timeout;
-  while (true) {
-    bool all_done = true;
-    for (size_t i = 0; i < step->replies.size(); ++i) {
-      all_done = all_done && step->replies[i].done;
-      if (!step->replies[i].done || step->reported[i]) continue;
-      step->reported[i] = true;
-      report(i, *step);
-    }
-    if (all_done) return;
-    if (transport_->wait(deadline)) continue;
-    give_up_silent(step);
-  }
-}
-
-void ExpertLayer::give_up_silent(ExpertStep* step) {
-  for (size_t i = 0; i < step->replies.size(); ++i) {
-    if (step->replies[i].done) continue;
-    const ServerId server = step->plan.legs[i].server;
-    silent_until_[server] = clock_->now() + options_.leg_timeout;
-    transport_->cancel(&step->replies[i],
-                       absl::DeadlineExceededError(absl::StrFormat(
-                           "server %d did not answer within %s", static_cast<int32_t>(server),
-                           absl::FormatDuration(options_.leg_timeout))));
-  }
-}
-
-void ExpertLayer::report(size_t leg_idx, const ExpertStep& step) const {
-  if (observer_ == nullptr) return;
-  const Leg& leg = step.plan.legs[leg_idx];
-  const LegReply& reply = step.replies[leg_idx];
-  observer_->on_leg({.server = leg.server,
-                     .layer_idx = step.layer_idx,
-                     .num_rows = leg.num_rows(),
-                     .num_picks = leg.num_picks(),
-                     .bytes_out = step.sent[leg_idx],
-                     .bytes_back = reply.status.ok() ? reply.rows.size() : 0,
-                     .latency = clock_->now() - step.sent_at,
-                     .status = reply.status,
-                     .transport = reply.via});
-}
-
 absl::Status ExpertLayer::finish(MoeStep* moe_step, Rows<float> out) {
   ExpertStep* const step = static_cast<ExpertStep*>(moe_step);
-  wait_for_legs(step);
+  const size_t num_faults = step->faults.size();
+  std::vector<size_t> sick_legs;
+  bool has_moved = false;
+  do {
+    wait_for_legs(step);
+    step->faults.resize(num_faults);
+    unpack_answers(step, &sick_legs);
+    has_moved = false;
+    for (const size_t leg_idx : sick_legs) has_moved = move_leg(leg_idx, step) || has_moved;
+  } while (has_moved);
 
+  std::vector<Rows<const float>> said_by_leg;
+  float* said = step->said.data();
+  for (const Leg& leg : step->plan.legs) {
+    said_by_leg.push_back({said, leg.num_picks(), hidden_dim_, hidden_dim_});
+    said += static_cast<size_t>(leg.num_picks()) * static_cast<size_t>(hidden_dim_);
+  }
+  combine(step->plan, step->top_k, said_by_leg, out);
+  return absl::OkStatus();
+}
+
+// Legs whose answers are not finite are `sick_legs`.
+void ExpertLayer::unpack_answers(ExpertStep* step, std::vector<size_t>* sick_legs) const {
+  sick_legs->clear();
   int32_t num_picks = 0;
   for (const Leg& leg : step->plan.legs) num_picks += leg.num_picks();
   step->said.resize(static_cast<size_t>(num_picks) * static_cast<size_t>(hidden_dim_));
   const Rows<float> said{step->said.data(), num_picks, hidden_dim_, hidden_dim_};
-
-  std::vector<Rows<const float>> said_by_leg;
   int32_t first = 0;
   for (size_t i = 0; i < step->plan.legs.size(); ++i) {
     const int32_t count = step->plan.legs[i].num_picks();
-    unpack_reply(i, said.rows(first, count), step);
-    said_by_leg.push_back(said.rows(first, count));
+    if (!unpack_answer(i, said.rows(first, count), step)) sick_legs->push_back(i);
     first += count;
   }
-  combine(step->plan, step->top_k, said_by_leg, out);
-  return absl::OkStatus();
 }
 
 absl::Status ExpertLayer::check_reply(const Leg& leg, const LegReply& reply,
@@ -243,24 +168,28 @@ absl::Status ExpertLayer::check_reply(const Leg& leg, const LegReply& reply,
 }
 
 // Zeros stand for what did not come, so that the other tokens' sums can be made.
-void ExpertLayer::unpack_reply(size_t leg_idx, Rows<float> said, ExpertStep* step) const {
+bool ExpertLayer::unpack_answer(size_t leg_idx, Rows<float> said, ExpertStep* step) const {
   const Leg& leg = step->plan.legs[leg_idx];
-  const LegReply& reply = step->replies[leg_idx];
+  if (leg.num_picks() == 0) return true;  // it went elsewhere
+  const LegReply& reply = step->sent[leg_idx].reply;
   const absl::Status status = check_reply(leg, reply, step->layer_idx);
   if (!status.ok()) {
     for (const int32_t token : leg.token_idx) step->faults.push_back({token, status});
     for (int32_t p = 0; p < said.num_rows; ++p) std::fill_n(said.row(p), said.num_cols, 0.f);
-    return;
+    return true;
   }
+  bool is_finite = true;
   unpack_rows(reply.rows.data(), options_.wire_back, said);
   for (int32_t p = 0; p < leg.num_picks(); ++p) {
     if (all_finite({said.row(p), static_cast<size_t>(hidden_dim_)})) continue;
+    is_finite = false;
     const int32_t token = leg.pick_slot[p] / step->top_k.k;
     step->faults.push_back(
         {token, absl::InternalError(absl::StrFormat(
                     "layer %d: expert %d on server %d answered with numbers that are not finite",
                     step->layer_idx, leg.pick_expert[p], static_cast<int32_t>(leg.server)))});
   }
+  return is_finite;
 }
 
 }  // namespace conclave

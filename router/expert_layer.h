@@ -1,17 +1,25 @@
 // The routed half of an MoE layer, done here: gate, dispatch, wait, combine.
 //
-// Legs that fail in a way that another try may mend (no connection, no answer in time, a damaged
-// frame, a full queue, an expert that has moved) fault their tokens with UNAVAILABLE, as does an
-// expert that nobody holds; a server that did not answer in time is not asked again for as long, or
-// every layer of a step would wait for it anew. Scores or answers that are not finite fault theirs
-// with INTERNAL.
+// A leg that fails in a way that another try may mend (no connection, no answer in time, a damaged
+// frame, a full queue, an expert that has moved) goes to other holders of its experts at once, and
+// so does one whose answer is not finite; for legs are pure, another holder says the same bits. A
+// server that has other holders beside it is given up when it takes far longer than it used to
+// (ReplicaHealth::patience()).
+//
+// Where there is no other holder, or none that can do better, the tokens are faulted: with
+// UNAVAILABLE, as by an expert that nobody holds, or with INTERNAL for answers that are not finite,
+// as for such scores. A server that did not answer in time is not asked again for as long, or every
+// layer of a step would wait for it anew.
 //
 // One thread, which also sets the placement, between steps.
 #pragma once
 
 #include <cstdint>
+#include <deque>
 #include <map>
 #include <memory>
+#include <optional>
+#include <span>
 #include <vector>
 
 #include "absl/status/statusor.h"
@@ -24,19 +32,29 @@
 #include "router/gate.h"
 #include "router/moe_layer.h"
 #include "router/placement.h"
+#include "router/replica_health.h"
 #include "router/transport.h"
 
 namespace conclave {
 
+// A leg between its sending and the end of its step.
+struct SentLeg {
+  LegReply reply;
+  uint64_t bytes_out = 0;
+  absl::Time sent_at;
+  absl::Time deadline;
+  bool is_settled = false;  // it is done, and what followed from that was done
+};
+
 // What ExpertLayer::new_step() makes; everything in it can be looked at until the next begin().
 struct ExpertStep final : MoeStep {
   TopK top_k;
-  DispatchPlan plan;
-  std::vector<LegReply> replies;  // [legs]
-  std::vector<bool> reported;     // [legs]
-  std::vector<uint64_t> sent;     // [legs] bytes of rows out
-  std::vector<float> said;        // the replies' rows in f32, leg after leg
-  absl::Time sent_at;
+  DispatchPlan plan;           // a leg that went elsewhere is empty; those instead of it are behind
+  std::deque<SentLeg> sent;    // [legs] their replies stay where they are
+  std::vector<float> said;     // the replies' rows in f32, leg after leg
+  Rows<const float> x;         // the layer's input
+  absl::Time deadline;         // of the whole step
+  std::vector<ServerId> lost;  // servers that are asked no more in this step
 };
 
 // One leg that is over, for metrics.
@@ -50,6 +68,7 @@ struct LegReport {
   absl::Duration latency;  // from send to the end of the wait that brought it
   absl::Status status;
   std::string_view transport;  // LegReply::via
+  bool moved = false;          // its picks went to other holders
 };
 
 // Called on the layer's thread.
@@ -97,13 +116,21 @@ class ExpertLayer final : public MoeLayer {
  private:
   ExpertLayer(const Parts& parts, Placement placement, const Options& options);
 
-  void drop_uncovered(ExpertStep* step) const;
-  void send_leg(const Leg& leg, Rows<const float> x, size_t leg_idx, ExpertStep* step);
+  void drop_uncovered(std::span<const ServerId> home, ExpertStep* step) const;
+  void unpack_answers(ExpertStep* step, std::vector<size_t>* sick_legs) const;
+  bool unpack_answer(size_t leg_idx, Rows<float> said, ExpertStep* step) const;
   absl::Status check_reply(const Leg& leg, const LegReply& reply, int32_t layer_idx) const;
-  void give_up_silent(ExpertStep* step);
+
+  // expert_legs.cc
+  void send_legs(size_t first, ExpertStep* step);
+  void send_leg(size_t leg_idx, ExpertStep* step);
+  absl::Time deadline_of(const Leg& leg, const ExpertStep& step) const;
   void wait_for_legs(ExpertStep* step);
-  void report(size_t leg_idx, const ExpertStep& step) const;
-  void unpack_reply(size_t leg_idx, Rows<float> said, ExpertStep* step) const;
+  void settle(size_t leg_idx, ExpertStep* step);
+  std::optional<DispatchPlan> plan_elsewhere(const Leg& leg, const ExpertStep& step) const;
+  bool move_leg(size_t leg_idx, ExpertStep* step);
+  void give_up_overdue(ExpertStep* step);
+  void report(const Leg& leg, const SentLeg& sent, bool moved, int32_t layer_idx) const;
 
   const Options options_;
   const int32_t hidden_dim_;  // D
@@ -111,7 +138,8 @@ class ExpertLayer final : public MoeLayer {
   Transport* const transport_;  // these outlive this
   const Clock* const clock_;
   LegObserver* const observer_;
-  std::map<ServerId, absl::Time> silent_until_;  // servers that let a deadline pass
+  ReplicaHealth health_;
+  std::map<ServerId, absl::Time> silent_until_;  // servers that let a step's deadline pass
   std::vector<GateWeights> gate_weights_;        // [L]
   std::vector<std::unique_ptr<Gate>> gates_;     // [L], null for dense layers
 };

@@ -1,5 +1,7 @@
 #include "router/placement.h"
 
+#include <set>
+
 #include "common/check.h"
 
 namespace conclave {
@@ -9,7 +11,7 @@ Placement::Placement(int32_t num_layers, int32_t num_experts, int64_t version)
       num_experts_(num_experts),
       version_(version),
       holders_(static_cast<size_t>(num_layers) * static_cast<size_t>(num_experts)),
-      homes_(holders_.size(), kNoServer) {}
+      num_steady_(holders_.size(), 0) {}
 
 Placement Placement::even(const ModelConfig& config, int32_t num_servers) {
   CHECK(num_servers >= 1);
@@ -32,20 +34,28 @@ size_t Placement::place(int32_t layer_idx, int32_t expert) const {
          static_cast<size_t>(expert);
 }
 
-void Placement::add(int32_t layer_idx, int32_t expert, ServerId server) {
+void Placement::add(int32_t layer_idx, int32_t expert, ServerId server, bool draining) {
   const size_t at = place(layer_idx, expert);
-  if (holders_[at].empty()) homes_[at] = server;
+  CHECK(draining || num_steady_[at] == holders_[at].size());
   holders_[at].push_back(server);
+  if (!draining) ++num_steady_[at];
+  has_replicas_ = has_replicas_ || holders_[at].size() > 1;
+}
+
+size_t Placement::num_steady(int32_t layer_idx, int32_t expert) const {
+  return num_steady_[place(layer_idx, expert)];
+}
+
+std::vector<ServerId> Placement::servers() const {
+  std::set<ServerId> servers;
+  for (const std::vector<ServerId>& holders : holders_) {
+    servers.insert(holders.begin(), holders.end());
+  }
+  return {servers.begin(), servers.end()};
 }
 
 std::span<const ServerId> Placement::holders(int32_t layer_idx, int32_t expert) const {
   return holders_[place(layer_idx, expert)];
-}
-
-std::span<const ServerId> Placement::homes(int32_t layer_idx) const {
-  CHECK(layer_idx >= 0 && layer_idx < num_layers_);
-  const size_t num_experts = static_cast<size_t>(num_experts_);
-  return {homes_.data() + static_cast<size_t>(layer_idx) * num_experts, num_experts};
 }
 
 }  // namespace conclave

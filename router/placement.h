@@ -24,7 +24,8 @@ class Placement {
   // split of ExpertRange.
   static Placement even(const ModelConfig& config, int32_t num_servers);
 
-  void add(int32_t layer_idx, int32_t expert, ServerId server);
+  // Those that drain come after all that do not.
+  void add(int32_t layer_idx, int32_t expert, ServerId server, bool draining = false);
 
   int64_t version() const { return version_; }
   int32_t num_layers() const { return num_layers_; }
@@ -33,8 +34,14 @@ class Placement {
   // Everyone who holds the expert, in the order they were added.
   std::span<const ServerId> holders(int32_t layer_idx, int32_t expert) const;
 
-  // One server per expert of a layer, the first holder; kNoServer where there is none. [E]
-  std::span<const ServerId> homes(int32_t layer_idx) const;
+  // How many of them do not drain: the first ones.
+  size_t num_steady(int32_t layer_idx, int32_t expert) const;
+
+  // Whether any expert has more than one holder.
+  bool has_replicas() const { return has_replicas_; }
+
+  // Everyone who holds anything, ascending.
+  std::vector<ServerId> servers() const;
 
  private:
   size_t place(int32_t layer_idx, int32_t expert) const;
@@ -43,7 +50,8 @@ class Placement {
   int32_t num_experts_ = 0;
   int64_t version_ = 0;
   std::vector<std::vector<ServerId>> holders_;  // [L * E]
-  std::vector<ServerId> homes_;                 // [L * E]
+  std::vector<size_t> num_steady_;              // [L * E]
+  bool has_replicas_ = false;
 };
 
 }  // namespace conclave

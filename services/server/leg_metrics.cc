@@ -26,6 +26,8 @@ class LegMetrics::Series {
         seconds_(metrics->histogram("conclave_leg_seconds", "From sending a leg to its answer",
                                     leg_buckets(), labels_)),
         rows_(metrics->counter("conclave_leg_rows_total", "Rows sent to expert servers", labels_)),
+        moves_(metrics->counter("conclave_leg_moves_total",
+                                "Legs whose picks were sent to other holders", labels_)),
         bytes_out_(metrics->counter("conclave_leg_bytes_total", "Bytes of rows on legs",
                                     with(labels_, "direction", "out"))),
         bytes_back_(metrics->counter("conclave_leg_bytes_total", "Bytes of rows on legs",
@@ -35,6 +37,7 @@ class LegMetrics::Series {
   }
 
   void count(const LegReport& report) {
+    if (report.moved) moves_.Increment();
     if (!report.status.ok()) return failures_of(report.status.code()).Increment();
     seconds_.Observe(absl::ToDoubleSeconds(report.latency));
     rows_.Increment(report.num_rows);
@@ -68,6 +71,7 @@ class LegMetrics::Series {
   const prometheus::Labels labels_;
   prometheus::Histogram& seconds_;
   prometheus::Counter& rows_;
+  prometheus::Counter& moves_;
   prometheus::Counter& bytes_out_;
   prometheus::Counter& bytes_back_;
   std::map<ServerId, prometheus::Counter*> picks_;

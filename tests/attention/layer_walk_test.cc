@@ -16,6 +16,7 @@
 
 #include "absl/strings/str_format.h"
 #include "tests/attention/tiny_engine.h"
+#include "tests/support/hand_clock.h"
 
 namespace conclave {
 namespace {
@@ -143,15 +144,6 @@ TEST(LayerWalkTest, AHalfThatFailsLeavesNoLegsOfTheOther) {
 
 // --- auto, with time in hand
 // ----------------------------------------------------------------------
-
-class HandClock final : public Clock {
- public:
-  absl::Time now() const override { return now_; }
-  void advance(absl::Duration time) { now_ += time; }
-
- private:
-  absl::Time now_ = absl::UnixEpoch();
-};
 
 // A millisecond a row and a fixed price for each reading of a layer's weights; legs take `legs`
 // from begin() to the end of finish().

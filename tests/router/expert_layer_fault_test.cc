@@ -8,6 +8,7 @@
 //   - a step can be used again after anything.
 
 #include "tests/router/expert_layer_fixture.h"
+#include "tests/support/hand_clock.h"
 
 namespace conclave {
 namespace {
@@ -135,15 +136,6 @@ TEST_F(MoeLayerTest, AServerThatIsNotThereIsUnavailable) {
 
 // --- silent servers
 // -------------------------------------------------------------------------------
-
-class HandClock final : public Clock {
- public:
-  absl::Time now() const override { return now_; }
-  void advance(absl::Duration time) { now_ += time; }
-
- private:
-  absl::Time now_ = absl::UnixEpoch();
-};
 
 // Every server hears and none answers; time passes while one waits.
 class SilentTransport final : public Transport {

@@ -9,20 +9,12 @@
 #include <deque>
 
 #include "tests/router/expert_layer_fixture.h"
+#include "tests/support/hand_clock.h"
 
 namespace conclave {
 namespace {
 
 constexpr absl::Duration kTimeout = absl::Seconds(2);
-
-class HandClock final : public Clock {
- public:
-  absl::Time now() const override { return now_; }
-  void advance(absl::Duration time) { now_ += time; }
-
- private:
-  absl::Time now_ = absl::UnixEpoch();
-};
 
 // Computes answers at once and hands them out one a wait, in the order that the test wants; time
 // passes where nothing is left to hand out.

@@ -32,7 +32,6 @@ TEST(Placement, EvenIsTheSplitOfExpertRange) {
           const auto holders = placement.holders(layer, e);
           ASSERT_EQ(holders.size(), 1u);
           ASSERT_EQ(holders[0], ServerId{e * num_servers / num_experts});
-          ASSERT_EQ(placement.homes(layer)[e], holders[0]);
         }
       }
     }
@@ -43,7 +42,10 @@ TEST(Placement, EvenLoadsDifferByOneAtMost) {
   for (const int32_t num_servers : {1, 2, 3, 5, 7, 32}) {
     const Placement placement = Placement::even(config_of(32), num_servers);
     std::vector<int32_t> load(num_servers, 0);
-    for (const ServerId home : placement.homes(2)) ++load[static_cast<int32_t>(home)];
+    for (int32_t e = 0; e < 32; ++e) {
+      ++load[static_cast<int32_t>(placement.holders(2, e).front())];
+    }
+    EXPECT_FALSE(placement.has_replicas());
     const auto [least, most] = std::minmax_element(load.begin(), load.end());
     EXPECT_LE(*most - *least, 1) << num_servers << " servers";
   }
@@ -54,35 +56,38 @@ TEST(Placement, DenseLayersHaveNobody) {
   for (const int32_t layer : {0, 1, 3, 5}) {
     for (int32_t e = 0; e < 8; ++e) {
       EXPECT_TRUE(placement.holders(layer, e).empty());
-      EXPECT_EQ(placement.homes(layer)[e], kNoServer);
     }
   }
 }
 
 TEST(Placement, AModelWithoutExpertsHasNone) {
   const Placement placement = Placement::even(config_of(0), 3);
-  EXPECT_TRUE(placement.homes(2).empty());
+  EXPECT_EQ(placement.num_experts(), 0);
+  EXPECT_TRUE(placement.servers().empty());
 }
 
-TEST(Placement, TheFirstHolderIsHome) {
+TEST(Placement, HoldersStayInOrderAndThoseThatDrainAreLast) {
   Placement placement(/*num_layers=*/2, /*num_experts=*/3, /*version=*/41);
   placement.add(1, 2, ServerId{9});
-  placement.add(1, 2, ServerId{4});
+  EXPECT_FALSE(placement.has_replicas());
+  placement.add(1, 2, ServerId{4}, /*draining=*/true);
+  placement.add(0, 1, ServerId{7}, /*draining=*/true);
   EXPECT_EQ(placement.version(), 41);
   const auto holders = placement.holders(1, 2);
   EXPECT_EQ(std::vector<ServerId>(holders.begin(), holders.end()),
             (std::vector<ServerId>{ServerId{9}, ServerId{4}}));
-  EXPECT_EQ(placement.homes(1)[2], ServerId{9});
-  EXPECT_EQ(placement.homes(1)[1], kNoServer);
-  EXPECT_EQ(placement.homes(0)[2], kNoServer);
+  EXPECT_TRUE(placement.has_replicas());
+  EXPECT_EQ(placement.num_steady(1, 2), 1u);
+  EXPECT_EQ(placement.num_steady(0, 1), 0u);
+  EXPECT_EQ(placement.servers(), (std::vector<ServerId>{ServerId{4}, ServerId{7}, ServerId{9}}));
 }
 
 TEST(Placement, ACopyIsItsOwn) {
   Placement placement(1, 1, 1);
   Placement copy = placement;
   copy.add(0, 0, ServerId{3});
-  EXPECT_EQ(placement.homes(0)[0], kNoServer);
-  EXPECT_EQ(copy.homes(0)[0], ServerId{3});
+  EXPECT_TRUE(placement.holders(0, 0).empty());
+  EXPECT_EQ(copy.holders(0, 0).front(), ServerId{3});
 }
 
 TEST(PlacementDeathTest, PlacesOutsideAreOurMistake) {
@@ -90,7 +95,9 @@ TEST(PlacementDeathTest, PlacesOutsideAreOurMistake) {
   EXPECT_DEATH(placement.add(2, 0, ServerId{0}), "layer_idx");
   EXPECT_DEATH(placement.add(-1, 0, ServerId{0}), "layer_idx");
   EXPECT_DEATH(placement.holders(0, 3), "expert");
-  EXPECT_DEATH(placement.homes(-1), "layer_idx");
+  EXPECT_DEATH(placement.holders(-1, 0), "layer_idx");
+  placement.add(0, 0, ServerId{0}, /*draining=*/true);
+  EXPECT_DEATH(placement.add(0, 0, ServerId{1}), "draining");
 }
 
 }  // namespace

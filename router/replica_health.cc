@@ -1,0 +1,102 @@
+#include "router/replica_health.h"
+
+#include <algorithm>
+#include <vector>
+
+#include "common/check.h"
+
+namespace conclave {
+namespace {
+
+constexpr double kOlderBy = 0.98;  // what an answer counts of the one after it
+constexpr int64_t kEnoughAnswers = 8;
+
+}  // namespace
+
+void ReplicaHealth::Fit::add(double picks, double seconds) {
+  ++num_answers;
+  n = n * kOlderBy + 1;
+  x = x * kOlderBy + picks;
+  y = y * kOlderBy + seconds;
+  xx = xx * kOlderBy + picks * picks;
+  xy = xy * kOlderBy + picks * seconds;
+}
+
+// Legs that were all about of one size say nothing of the slope: then a larger leg is taken to cost
+// in proportion, and a smaller one no less.
+double ReplicaHealth::Fit::seconds_of(double picks) const {
+  const double mean_x = x / n;
+  const double mean_y = y / n;
+  const double variance = xx / n - mean_x * mean_x;
+  if (variance < 1e-3 * mean_x * mean_x) return mean_y * std::max(1.0, picks / mean_x);
+  const double b = std::max(0.0, (xy / n - mean_x * mean_y) / variance);
+  const double a = std::max(0.0, mean_y - b * mean_x);
+  return a + b * picks;
+}
+
+ReplicaHealth::Server* ReplicaHealth::find(ServerId server) {
+  const auto found = servers_.find(server);
+  return found == servers_.end() ? nullptr : &found->second;
+}
+
+void ReplicaHealth::on_sent(ServerId server, int32_t num_picks) {
+  servers_[server].picks_away += num_picks;
+}
+
+void ReplicaHealth::on_given_back(ServerId server, int32_t num_picks) {
+  Server* const known = find(server);
+  if (known != nullptr) known->picks_away = std::max<int64_t>(0, known->picks_away - num_picks);
+}
+
+void ReplicaHealth::on_answer(ServerId server, int32_t num_picks, absl::Duration latency) {
+  on_given_back(server, num_picks);
+  retries_ = std::min(kMostRetries, retries_ + kRetriesPerAnswer);
+  Server* const known = find(server);
+  if (known == nullptr) return;
+  known->pause = absl::ZeroDuration();
+  known->avoided_until = absl::InfinitePast();
+  if (num_picks > 0) known->fit.add(num_picks, absl::ToDoubleSeconds(latency));
+}
+
+void ReplicaHealth::on_loss(ServerId server, int32_t num_picks) {
+  on_given_back(server, num_picks);
+  Server* const known = find(server);
+  if (known == nullptr) return;
+  const absl::Time now = clock_->now();
+  if (now < known->avoided_until) return;  // legs that were away together are one loss
+  known->pause = std::clamp(2 * known->pause, kFirstPause, kLongestPause);
+  known->avoided_until = now + known->pause;
+}
+
+void ReplicaHealth::keep_only(const Placement& placement) {
+  const std::vector<ServerId> servers = placement.servers();
+  std::erase_if(servers_, [&](const auto& entry) {
+    return !std::binary_search(servers.begin(), servers.end(), entry.first);
+  });
+}
+
+bool ReplicaHealth::is_avoided(ServerId server) const {
+  const auto found = servers_.find(server);
+  return found != servers_.end() && clock_->now() < found->second.avoided_until;
+}
+
+int64_t ReplicaHealth::picks_away(ServerId server) const {
+  const auto found = servers_.find(server);
+  return found == servers_.end() ? 0 : found->second.picks_away;
+}
+
+absl::Duration ReplicaHealth::patience(ServerId server, int32_t num_picks) const {
+  const auto found = servers_.find(server);
+  if (found == servers_.end() || found->second.fit.num_answers < kEnoughAnswers) {
+    return absl::InfiniteDuration();
+  }
+  const double seconds = found->second.fit.seconds_of(num_picks);
+  return std::max(kLeastPatience, absl::Seconds(kPatience * seconds));
+}
+
+void ReplicaHealth::take_retry() {
+  CHECK(has_retry());
+  retries_ -= 1;
+}
+
+}  // namespace conclave

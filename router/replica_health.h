@@ -1,0 +1,78 @@
+// What a router has seen of each expert server lately, and what follows from it: who is asked
+// first, how long a leg is waited for, whether it may be sent to another.
+//
+//   avoided    A server that lost a leg is asked only where nobody else holds the expert, for a
+//              pause that doubles with every further loss and starts anew after an answer.
+//   patience   kPatience times what the server's recent answers say of a leg of so many picks: a
+//              line a + b * picks, fitted to them by least squares, older ones counting less. Never
+//              under kLeastPatience; infinite while too few are known.
+//   retries    Legs may be sent again as often as answers have earned, kRetriesPerAnswer each, up
+//   to
+//              kMostRetries: where everything is slow, retries must not make it slower.
+//
+// A value of one thread.
+#pragma once
+
+#include <cstdint>
+#include <map>
+
+#include "absl/time/time.h"
+#include "common/clock.h"
+#include "common/ids.h"
+#include "router/placement.h"
+
+namespace conclave {
+
+class ReplicaHealth {
+ public:
+  static constexpr absl::Duration kFirstPause = absl::Milliseconds(500);
+  static constexpr absl::Duration kLongestPause = absl::Seconds(30);
+  static constexpr double kPatience = 8;
+  static constexpr absl::Duration kLeastPatience = absl::Milliseconds(100);
+  static constexpr double kRetriesPerAnswer = 0.1;
+  static constexpr double kMostRetries = 64;
+
+  // `clock` outlives this.
+  explicit ReplicaHealth(const Clock* clock) : clock_(clock) {}
+
+  // Every leg is sent, and then answered, lost, or neither: given back without any news of its
+  // server.
+  void on_sent(ServerId server, int32_t num_picks);
+  void on_answer(ServerId server, int32_t num_picks, absl::Duration latency);
+  void on_loss(ServerId server, int32_t num_picks);
+  void on_given_back(ServerId server, int32_t num_picks);
+
+  // Forgets the servers that a placement does not name: who comes back is somebody else.
+  void keep_only(const Placement& placement);
+
+  bool is_avoided(ServerId server) const;
+  int64_t picks_away(ServerId server) const;
+  absl::Duration patience(ServerId server, int32_t num_picks) const;
+
+  bool has_retry() const { return retries_ >= 1; }
+  void take_retry();
+
+ private:
+  // Sums over recent answers, x = picks, y = seconds.
+  struct Fit {
+    int64_t num_answers = 0;
+    double n = 0, x = 0, y = 0, xx = 0, xy = 0;
+
+    void add(double picks, double seconds);
+    double seconds_of(double picks) const;
+  };
+  struct Server {
+    int64_t picks_away = 0;
+    absl::Duration pause;
+    absl::Time avoided_until = absl::InfinitePast();
+    Fit fit;
+  };
+
+  Server* find(ServerId server);
+
+  const Clock* const clock_;
+  std::map<ServerId, Server> servers_;
+  double retries_ = kMostRetries;
+};
+
+}  // namespace conclave

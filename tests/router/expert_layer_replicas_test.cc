@@ -1,0 +1,206 @@
+// What a layer whose experts have several holders must keep when some of them fail:
+//   - a leg that is lost, refused, or answered with numbers that are not finite goes to another
+//     holder in the same step, and the sums have the same bits;
+//   - a server that is lost is not asked again in that step, and last in the next ones;
+//   - numbers that are not finite from every holder fail their token and nobody's standing;
+//   - where no other holder is left, or retries are used up, tokens fail as ever;
+//   - a server that takes far longer than it used to is given up long before the step's deadline,
+//     but only where another can answer.
+
+#include "tests/router/expert_layer_fixture.h"
+#include "tests/support/hand_clock.h"
+
+namespace conclave {
+namespace {
+
+// Servers 0, 1 and 2 hold everything.
+Placement everywhere(int32_t num_servers) {
+  Placement placement(2, kNumExperts, 1);
+  for (int32_t e = 0; e < kNumExperts; ++e) {
+    for (int32_t s = 0; s < num_servers; ++s) placement.add(kLayer, e, ServerId{s});
+  }
+  return placement;
+}
+
+class ReplicaLayerTest : public MoeLayerTest {
+ protected:
+  void expect_untroubled(ExpertLayer* layer) {
+    const Matrix<float> x = random_rows(40, /*seed=*/6);
+    ASSERT_TRUE(run(layer, x.view()).ok());
+    EXPECT_TRUE(step_.faults.empty());
+    expect_sums(x.view(), DType::kBF16, DType::kBF16);
+  }
+  size_t num_moved() const {
+    return static_cast<size_t>(std::count_if(reports_.all.begin(), reports_.all.end(),
+                                             [](const LegReport& report) { return report.moved; }));
+  }
+};
+
+TEST_F(ReplicaLayerTest, ALostLegGoesToAnotherHolder) {
+  for (const auto code : {absl::StatusCode::kUnavailable, absl::StatusCode::kDataLoss,
+                          absl::StatusCode::kDeadlineExceeded, absl::StatusCode::kNotFound,
+                          absl::StatusCode::kResourceExhausted}) {
+    reports_.all.clear();
+    const auto layer = make_layer(everywhere(3));
+    servers_[1].tricks.status = absl::Status(code, "not here");
+    expect_untroubled(layer.get());
+    EXPECT_EQ(num_moved(), 1u);
+  }
+}
+
+TEST_F(ReplicaLayerTest, TwoOfThreeMayBeLost) {
+  servers_[0].tricks.status = servers_[2].tricks.status = absl::UnavailableError("killed");
+  const auto layer = make_layer(everywhere(3));
+  expect_untroubled(layer.get());
+  EXPECT_GE(num_moved(), 2u);
+  const size_t asked_before = servers_[0].heard.size();
+  expect_untroubled(layer.get());
+  EXPECT_EQ(servers_[0].heard.size(), asked_before) << "it was lost a moment ago";
+}
+
+TEST_F(ReplicaLayerTest, AServerThatIsBackIsAskedAgain) {
+  ExpertLayer::Parts parts = this->parts();
+  HandClock hands;
+  parts.clock = &hands;
+  const auto layer = *ExpertLayer::create(parts, everywhere(2), {.max_tokens = kMaxTokens});
+  servers_[1].tricks.status = absl::UnavailableError("killed");
+  expect_untroubled(layer.get());
+  servers_[1].tricks = {};
+  const size_t asked_before = servers_[1].heard.size();
+  expect_untroubled(layer.get());
+  EXPECT_EQ(servers_[1].heard.size(), asked_before);
+  hands.advance(ReplicaHealth::kFirstPause);
+  expect_untroubled(layer.get());
+  EXPECT_GT(servers_[1].heard.size(), asked_before);
+}
+
+TEST_F(ReplicaLayerTest, WhenAllAreLostTheTokensAreUnavailable) {
+  for (int32_t i = 0; i < 3; ++i) servers_[i].tricks.status = absl::UnavailableError("killed");
+  const auto layer = make_layer(everywhere(3));
+  ASSERT_TRUE(run(layer.get(), random_rows(5, 1).view()).ok());
+  ASSERT_GE(step_.faults.size(), 5u);
+  expect_fault(0, step_.faults[0].token_idx, {"killed"}, absl::StatusCode::kUnavailable);
+  for (const auto& server : servers_) {
+    EXPECT_LE(server.heard.size(), 3u) << "one of the three first legs asked it twice";
+  }
+  for (int32_t i = 0; i < 3; ++i) servers_[i].tricks = {};
+  expect_untroubled(layer.get());
+}
+
+TEST_F(ReplicaLayerTest, ExpertsWithOneHolderFailAlone) {
+  Placement placement(2, kNumExperts, 1);
+  for (int32_t e = 0; e < kNumExperts; ++e) {
+    placement.add(kLayer, e, ServerId{0});
+    if (e != 5) placement.add(kLayer, e, ServerId{1});
+  }
+  servers_[0].tricks.status = absl::UnavailableError("killed");
+  const auto layer = make_layer(placement);
+  Matrix<float> x(2, kNumCols);
+  x.row(0)[0] = x.row(1)[5] = 9.f;
+  x.row(0)[1] = x.row(1)[4] = 8.f;
+  for (int i = 0; i < 2; ++i) ASSERT_TRUE(run(layer.get(), x.view()).ok());
+  ASSERT_EQ(step_.faults.size(), 1u);
+  expect_fault(0, 1, {"killed"}, absl::StatusCode::kUnavailable);
+  expect_sums(x.view().rows(0, 1), DType::kBF16, DType::kBF16);
+}
+
+TEST_F(ReplicaLayerTest, NumbersThatAreNotFiniteAreAskedOfAnother) {
+  servers_[0].tricks.nan_of_expert = 2;
+  const auto layer = make_layer(everywhere(2));
+  for (int i = 0; i < 3; ++i) expect_untroubled(layer.get());
+  EXPECT_GE(servers_[0].heard.size(), 3u) << "it is as good as the other";
+}
+
+TEST_F(ReplicaLayerTest, NumbersThatAreFiniteNowhereFailTheirToken) {
+  servers_[0].tricks.nan_of_expert = servers_[1].tricks.nan_of_expert = 2;
+  const auto layer = make_layer(everywhere(2));
+  Matrix<float> x(2, kNumCols);
+  x.row(0)[0] = x.row(1)[2] = 9.f;
+  x.row(0)[1] = x.row(1)[3] = 8.f;
+  ASSERT_TRUE(run(layer.get(), x.view()).ok());
+  ASSERT_EQ(step_.faults.size(), 1u);
+  expect_fault(0, 1, {"layer 1", "expert 2", "not finite"});
+  expect_sums(x.view().rows(0, 1), DType::kBF16, DType::kBF16);
+}
+
+// Two servers that are always full: without a limit every leg would be sent twice for ever.
+TEST_F(ReplicaLayerTest, RetriesAreUsedUp) {
+  servers_[0].tricks.status = servers_[1].tricks.status = absl::ResourceExhaustedError("full");
+  const auto layer = make_layer(everywhere(2));
+  const Matrix<float> x = random_rows(1, 1);
+  const int num_steps = static_cast<int>(ReplicaHealth::kMostRetries) + 50;
+  for (int i = 0; i < num_steps; ++i) ASSERT_TRUE(run(layer.get(), x.view()).ok());
+  const size_t num_sent = servers_[0].heard.size() + servers_[1].heard.size();
+  EXPECT_EQ(num_moved(), static_cast<size_t>(ReplicaHealth::kMostRetries));
+  EXPECT_EQ(num_sent, static_cast<size_t>(2 * num_steps + ReplicaHealth::kMostRetries));
+}
+
+// Passes legs on, but those to one server it keeps; time passes where nothing is left to wait for.
+class DeafTransport final : public Transport {
+ public:
+  DeafTransport(Transport* transport, HandClock* clock) : transport_(transport), clock_(clock) {}
+
+  void send(const LegRequest& request, LegReply* reply) override {
+    if (request.server != deaf) return transport_->send(request, reply);
+    *reply = {};
+  }
+  bool wait(absl::Time until) override {
+    if (transport_->wait(until)) return true;
+    clock_->advance(until - clock_->now());
+    return false;
+  }
+  void cancel(LegReply* reply, absl::Status status) override {
+    if (reply->done) return;
+    reply->done = true;
+    reply->status = std::move(status);
+  }
+
+  ServerId deaf = kNoServer;
+
+ private:
+  Transport* const transport_;
+  HandClock* const clock_;
+};
+
+class SlowReplicaTest : public ReplicaLayerTest {
+ protected:
+  std::unique_ptr<ExpertLayer> deaf_layer(Placement placement) {
+    ExpertLayer::Parts parts = this->parts();
+    parts.transport = &deaf_;
+    parts.clock = &hands_;
+    return *ExpertLayer::create(parts, std::move(placement),
+                                {.max_tokens = kMaxTokens, .leg_timeout = kTimeout});
+  }
+
+  static constexpr absl::Duration kTimeout = absl::Seconds(10);
+  HandClock hands_;
+  DeafTransport deaf_{&transport_, &hands_};
+};
+
+TEST_F(SlowReplicaTest, IsGivenUpLongBeforeTheStepsDeadline) {
+  const auto layer = deaf_layer(everywhere(2));
+  for (int i = 0; i < 20; ++i) expect_untroubled(layer.get());
+  deaf_.deaf = ServerId{1};
+  const absl::Time before = hands_.now();
+  expect_untroubled(layer.get());
+  EXPECT_EQ(hands_.now() - before, ReplicaHealth::kLeastPatience);
+  expect_untroubled(layer.get());
+  EXPECT_EQ(hands_.now() - before, ReplicaHealth::kLeastPatience) << "it was asked again at once";
+}
+
+TEST_F(SlowReplicaTest, IsWaitedForWhereNobodyElseCanAnswer) {
+  Placement placement = Placement::even(config_, 2);
+  placement.add(kLayer, 0, ServerId{1});  // one expert has two holders, five have one
+  const auto layer = deaf_layer(std::move(placement));
+  for (int i = 0; i < 20; ++i) expect_untroubled(layer.get());
+  deaf_.deaf = ServerId{1};
+  const absl::Time before = hands_.now();
+  ASSERT_TRUE(run(layer.get(), random_rows(40, 6).view()).ok());
+  EXPECT_EQ(hands_.now() - before, kTimeout);
+  ASSERT_FALSE(step_.faults.empty());
+  expect_fault(0, step_.faults[0].token_idx, {"did not answer within 10s"},
+               absl::StatusCode::kUnavailable);
+}
+
+}  // namespace
+}  // namespace conclave

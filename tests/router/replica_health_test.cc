@@ -1,0 +1,140 @@
+// What a router makes of what it has seen of a server:
+//   - a loss makes it avoided for a pause that doubles with every further one and starts anew after
+//     an answer; legs that were away together are one loss;
+//   - patience follows what answers took, for legs of any size, and never without enough answers;
+//   - retries are earned by answers and limited;
+//   - picks that are away are counted, and a server that has left is forgotten.
+
+#include "router/replica_health.h"
+
+#include <gtest/gtest.h>
+
+#include "tests/support/hand_clock.h"
+
+namespace conclave {
+namespace {
+
+constexpr ServerId kA{3};
+constexpr ServerId kB{8};
+
+class ReplicaHealthTest : public testing::Test {
+ protected:
+  void answer(ServerId server, int32_t num_picks, absl::Duration latency) {
+    health_.on_sent(server, num_picks);
+    health_.on_answer(server, num_picks, latency);
+  }
+  void lose(ServerId server) {
+    health_.on_sent(server, 1);
+    health_.on_loss(server, 1);
+  }
+
+  HandClock clock_;
+  ReplicaHealth health_{&clock_};
+};
+
+TEST_F(ReplicaHealthTest, ALossIsAvoidedForAPauseThatDoubles) {
+  EXPECT_FALSE(health_.is_avoided(kA));
+  absl::Duration pause = ReplicaHealth::kFirstPause;
+  for (int i = 0; i < 12; ++i) {
+    lose(kA);
+    EXPECT_TRUE(health_.is_avoided(kA));
+    EXPECT_FALSE(health_.is_avoided(kB));
+    clock_.advance(pause - absl::Milliseconds(1));
+    EXPECT_TRUE(health_.is_avoided(kA)) << i;
+    clock_.advance(absl::Milliseconds(1));
+    EXPECT_FALSE(health_.is_avoided(kA)) << i;
+    pause = std::min(2 * pause, ReplicaHealth::kLongestPause);
+  }
+  answer(kA, 1, absl::Milliseconds(1));
+  lose(kA);
+  clock_.advance(ReplicaHealth::kFirstPause);
+  EXPECT_FALSE(health_.is_avoided(kA)) << "an answer starts the pauses anew";
+}
+
+TEST_F(ReplicaHealthTest, LegsThatWereAwayTogetherAreOneLoss) {
+  for (int i = 0; i < 9; ++i) lose(kA);
+  clock_.advance(ReplicaHealth::kFirstPause);
+  EXPECT_FALSE(health_.is_avoided(kA));
+}
+
+TEST_F(ReplicaHealthTest, AnAnswerEndsThePause) {
+  lose(kA);
+  answer(kA, 1, absl::Milliseconds(1));
+  EXPECT_FALSE(health_.is_avoided(kA));
+}
+
+TEST_F(ReplicaHealthTest, PatienceFollowsALineOfTheLegsSize) {
+  const auto takes = [](int32_t num_picks) {
+    return absl::Milliseconds(20) + num_picks * absl::Milliseconds(2);
+  };
+  for (int i = 0; i < 100; ++i) answer(kA, 1 + i % 40, takes(1 + i % 40));
+  for (const int32_t num_picks : {1, 40, 1000}) {
+    const double expected = absl::ToDoubleSeconds(ReplicaHealth::kPatience * takes(num_picks));
+    EXPECT_NEAR(absl::ToDoubleSeconds(health_.patience(kA, num_picks)), expected, expected * 0.01);
+  }
+  EXPECT_EQ(health_.patience(kB, 1), absl::InfiniteDuration());
+}
+
+TEST_F(ReplicaHealthTest, LegsOfOneSizeSayHowALargerOneScales) {
+  for (int i = 0; i < 20; ++i) answer(kA, 4, absl::Milliseconds(100));
+  const absl::Duration of_four = ReplicaHealth::kPatience * absl::Milliseconds(100);
+  EXPECT_NEAR(absl::FDivDuration(health_.patience(kA, 4), of_four), 1, 1e-6);
+  EXPECT_NEAR(absl::FDivDuration(health_.patience(kA, 400), of_four), 100, 1e-3);
+  EXPECT_NEAR(absl::FDivDuration(health_.patience(kA, 1), of_four), 1, 1e-6);
+}
+
+TEST_F(ReplicaHealthTest, PatienceForgetsOldTimesAndHasALeast) {
+  for (int i = 0; i < 50; ++i) answer(kA, 1, absl::Seconds(1));
+  for (int i = 0; i < 2000; ++i) answer(kA, 1, absl::Microseconds(50));
+  EXPECT_EQ(health_.patience(kA, 1), ReplicaHealth::kLeastPatience);
+}
+
+TEST_F(ReplicaHealthTest, FewAnswersSayNothing) {
+  for (int i = 0; i < 7; ++i) answer(kA, 1, absl::Milliseconds(1));
+  EXPECT_EQ(health_.patience(kA, 1), absl::InfiniteDuration());
+  answer(kA, 1, absl::Milliseconds(1));
+  EXPECT_EQ(health_.patience(kA, 1), ReplicaHealth::kLeastPatience);
+}
+
+TEST_F(ReplicaHealthTest, RetriesAreEarned) {
+  int taken = 0;
+  for (; health_.has_retry(); ++taken) health_.take_retry();
+  EXPECT_EQ(taken, static_cast<int>(ReplicaHealth::kMostRetries));
+  for (int i = 0; i < 9; ++i) answer(kA, 1, absl::Milliseconds(1));
+  EXPECT_FALSE(health_.has_retry());
+  for (int i = 0; i < 2; ++i) answer(kA, 1, absl::Milliseconds(1));
+  EXPECT_TRUE(health_.has_retry());
+  for (int i = 0; i < 100'000; ++i) answer(kA, 1, absl::Milliseconds(1));
+  for (taken = 0; health_.has_retry(); ++taken) health_.take_retry();
+  EXPECT_EQ(taken, static_cast<int>(ReplicaHealth::kMostRetries)) << "more were saved up";
+}
+
+TEST_F(ReplicaHealthTest, PicksAreAwayUntilTheirLegIsOver) {
+  health_.on_sent(kA, 5);
+  health_.on_sent(kA, 7);
+  health_.on_sent(kA, 9);
+  EXPECT_EQ(health_.picks_away(kA), 21);
+  health_.on_answer(kA, 5, absl::Milliseconds(1));
+  health_.on_loss(kA, 7);
+  EXPECT_EQ(health_.picks_away(kA), 9);
+  health_.on_given_back(kA, 9);
+  EXPECT_EQ(health_.picks_away(kA), 0);
+  EXPECT_EQ(health_.picks_away(kB), 0);
+}
+
+TEST_F(ReplicaHealthTest, WhoHasLeftIsForgotten) {
+  lose(kA);
+  lose(kB);
+  health_.on_sent(kA, 4);
+  Placement placement(1, 1, 1);
+  placement.add(0, 0, kB);
+  health_.keep_only(placement);
+  EXPECT_FALSE(health_.is_avoided(kA));
+  EXPECT_TRUE(health_.is_avoided(kB));
+  EXPECT_EQ(health_.picks_away(kA), 0);
+  health_.on_answer(kA, 4, absl::Milliseconds(1));  // comes late, and harms nothing
+  EXPECT_EQ(health_.picks_away(kA), 0);
+}
+
+}  // namespace
+}  // namespace conclave
