@@ -23,14 +23,6 @@ bool stand_in(const ServerFacts& a, const ServerFacts& b) {
   return a.role == ServerRole::kAttentionNode || overlap(a.held, b.held);
 }
 
-void add_all(const ExpertSet& from, ExpertSet* to) {
-  for (int32_t layer = 0; layer < from.num_layers(); ++layer) {
-    for (const ExpertSpan& span : from.spans(layer)) {
-      for (int32_t i = 0; i < span.count; ++i) to->insert(layer, span.first + i);
-    }
-  }
-}
-
 }  // namespace
 
 Membership::Membership(const ModelConfig& config, const Clock* clock, Options options)
@@ -168,7 +160,7 @@ void Membership::change_view() {
 
 void Membership::update_coverage() {
   ExpertSet covered(all_.num_layers(), all_.num_experts());
-  for (const PlacedServer& server : view_.servers) add_all(server.held, &covered);
+  for (const PlacedServer& server : view_.servers) covered.insert_all(server.held);
   coverage_ = {
       .num_covered = covered.size(), .num_total = all_.size(), .missing = all_.minus(covered)};
   ever_covered_ = ever_covered_ || coverage_.complete();
@@ -177,7 +169,7 @@ void Membership::update_coverage() {
 void Membership::update_replaced() {
   ExpertSet steady(all_.num_layers(), all_.num_experts());
   for (const PlacedServer& server : view_.servers) {
-    if (!server.draining) add_all(server.held, &steady);
+    if (!server.draining) steady.insert_all(server.held);
   }
   for (auto& [server, member] : members_) {
     if (member.is_node()) continue;

@@ -100,16 +100,18 @@ absl::StatusOr<ExpertSet> ExpertSet::shard(const ModelConfig& config, const Expe
 }
 
 absl::StatusOr<ExpertSet> ExpertSet::parse(std::string_view text, const ModelConfig& config) {
-  const absl::string_view whole(text.data(), text.size());
-  const std::vector<absl::string_view> parts = absl::StrSplit(whole, '/');
-  ExpertRange range;
-  if (parts.size() == 2 && absl::SimpleAtoi(parts[0], &range.shard_idx) &&
-      absl::SimpleAtoi(parts[1], &range.num_shards)) {
-    return shard(config, range);
-  }
   ExpertSet set(config.num_layers, config.moe.gate.num_experts);
-  for (const absl::string_view item : absl::StrSplit(whole, ';')) {
-    RETURN_IF_ERROR(insert_layers(item, config, &set));
+  for (const absl::string_view item :
+       absl::StrSplit(absl::string_view(text.data(), text.size()), ';')) {
+    const std::vector<absl::string_view> parts = absl::StrSplit(item, '/');
+    ExpertRange range;
+    if (parts.size() == 2 && absl::SimpleAtoi(parts[0], &range.shard_idx) &&
+        absl::SimpleAtoi(parts[1], &range.num_shards)) {
+      ASSIGN_OR_RETURN(const ExpertSet part, shard(config, range));
+      set.insert_all(part);
+    } else {
+      RETURN_IF_ERROR(insert_layers(item, config, &set));
+    }
   }
   return set;
 }
@@ -125,6 +127,15 @@ void ExpertSet::insert(int32_t layer_idx, int32_t expert) {
   const size_t at = place(layer_idx, expert);
   if (!holds_[at]) ++size_;
   holds_[at] = true;
+}
+
+void ExpertSet::insert_all(const ExpertSet& other) {
+  CHECK(other.num_layers_ == num_layers_ && other.num_experts_ == num_experts_);
+  for (int32_t layer = 0; layer < num_layers_; ++layer) {
+    for (const ExpertSpan& span : other.spans(layer)) {
+      for (int32_t i = 0; i < span.count; ++i) insert(layer, span.first + i);
+    }
+  }
 }
 
 bool ExpertSet::contains(int32_t layer_idx, int32_t expert) const {

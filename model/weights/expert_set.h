@@ -36,13 +36,17 @@ class ExpertSet {
   // What shard i of n holds: see ExpertRange.
   static absl::StatusOr<ExpertSet> shard(const ModelConfig& config, const ExpertRange& range);
 
-  // "0/2" (shard 0 of 2), or lists of layers and experts, "3-10:0-31,40;11:0-63", all numbers from
-  // 0 and ranges inclusive. INVALID_ARGUMENT quoting what cannot be.
+  // Parts separated by semicolons, each "0/2" (shard 0 of 2), or layers and experts,
+  // "3-10:0-31,40"; all numbers from 0 and ranges inclusive. INVALID_ARGUMENT quoting what cannot
+  // be.
   static absl::StatusOr<ExpertSet> parse(std::string_view text, const ModelConfig& config);
 
   // REQUIRES for these: 0 <= layer_idx < num_layers, 0 <= expert < num_experts
   void insert(int32_t layer_idx, int32_t expert);
   bool contains(int32_t layer_idx, int32_t expert) const;
+
+  // REQUIRES: `other` is of the same shape
+  void insert_all(const ExpertSet& other);
 
   // A layer's experts as ranges that ascend without touching.
   std::vector<ExpertSpan> spans(int32_t layer_idx) const;

@@ -29,6 +29,7 @@ struct UpFlags {
   std::string model;
   int32_t attention_nodes = 1;
   int32_t expert_servers = 2;
+  int32_t min_replicas = 1;
   int32_t port = 0;
   std::string routing = "local";
   std::string transport = "auto";
@@ -60,6 +61,7 @@ LocalCluster::Options cluster_options(const UpFlags& flags, const std::string& d
                                 .model = flags.model,
                                 .attention_nodes = flags.attention_nodes,
                                 .expert_servers = flags.expert_servers,
+                                .min_replicas = flags.min_replicas,
                                 .port = flags.port,
                                 .routing = flags.routing,
                                 .transport = flags.transport,
@@ -163,6 +165,11 @@ absl::Status watch(const LocalCluster& cluster, StopSignal* stop) {
 }
 
 absl::Status up(const UpFlags& flags) {
+  if (flags.min_replicas > flags.expert_servers) {
+    return absl::InvalidArgumentError(absl::StrCat("--min-replicas ", flags.min_replicas,
+                                                   " cannot be had of --expert-servers ",
+                                                   flags.expert_servers));
+  }
   StopSignal stop;
   ASSIGN_OR_RETURN(const std::string dir, bin_dir());
   LocalCluster::Options options = cluster_options(flags, dir);
@@ -195,6 +202,10 @@ Command add_up(CLI::App* parent) {
       ->capture_default_str();
   app->add_option("--expert-servers", flags->expert_servers,
                   "How many; server i of n holds the i-th part of each layer's experts")
+      ->check(CLI::Range(1, 256))
+      ->capture_default_str();
+  app->add_option("--min-replicas", flags->min_replicas,
+                  "Servers that hold each expert: all but one of them may be lost")
       ->check(CLI::Range(1, 256))
       ->capture_default_str();
   app->add_option("--port", flags->port, "Of the gateway on 127.0.0.1; 0: any that is free")

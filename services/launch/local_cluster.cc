@@ -4,10 +4,12 @@
 #include <grpcpp/security/credentials.h>
 #include <signal.h>
 
+#include <algorithm>
 #include <chrono>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
 #include "absl/time/clock.h"
 #include "common/status_macros.h"
 #include "proto/control.grpc.pb.h"
@@ -94,13 +96,22 @@ std::vector<std::string> LocalCluster::args_of(ClusterRole role, int32_t idx) co
       more = &options_.node_flags;
       break;
     case ClusterRole::kExpertServer:
-      args.insert(args.end(),
-                  {name, control, absl::StrCat("--experts=", idx, "/", options_.expert_servers)});
+      args.insert(args.end(), {name, control, absl::StrCat("--experts=", experts_of(idx))});
       more = &options_.expert_flags;
       break;
   }
   args.insert(args.end(), more->begin(), more->end());
   return args;
+}
+
+// Its own part of each layer's experts and those of the servers behind it, round and round.
+std::string LocalCluster::experts_of(int32_t idx) const {
+  const int32_t num_servers = options_.expert_servers;
+  std::vector<std::string> parts;
+  for (int32_t i = 0; i < std::min(options_.min_replicas, num_servers); ++i) {
+    parts.push_back(absl::StrCat((idx + i) % num_servers, "/", num_servers));
+  }
+  return absl::StrJoin(parts, ";");
 }
 
 absl::Status LocalCluster::check_alive() const {

@@ -28,7 +28,8 @@ class LocalCluster {
     std::string model;    // folder
     int32_t attention_nodes = 1;
     int32_t expert_servers = 2;
-    int32_t port = 0;  // of the gateway; 0: any
+    int32_t min_replicas = 1;  // servers that hold each expert; at most expert_servers
+    int32_t port = 0;          // of the gateway; 0: any
     std::string routing = "local";
     std::string transport = "auto";  // of legs: auto, grpc or shm
     std::string log_dir;             // a file per process; empty: all of it on our stderr
@@ -85,6 +86,7 @@ class LocalCluster {
   absl::Status wait_until_serving(absl::Duration timeout);
   absl::Status check_alive() const;
   std::vector<std::string> args_of(ClusterRole role, int32_t idx) const;
+  std::string experts_of(int32_t idx) const;
   void stop_group(ClusterRole role, absl::Time end, std::string* bad);
 
   const Options options_;

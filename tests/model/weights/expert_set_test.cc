@@ -59,13 +59,16 @@ TEST(ExpertSet, ParsesListsOfLayersAndExperts) {
   EXPECT_EQ(set->to_string(), "layers 1-2: experts 0-2,5; layer 3: experts 7");
   EXPECT_EQ(*ExpertSet::parse("1/3", config), *ExpertSet::shard(config, {1, 3}));
   EXPECT_EQ(*ExpertSet::parse("1-3:0-7", config), ExpertSet::all(config));
+  EXPECT_EQ(*ExpertSet::parse("0/2;1/2", config), ExpertSet::all(config));
+  EXPECT_EQ(ExpertSet::parse("0/2;1:4,0", config)->size(), 3 * 4 + 1) << "some are named twice";
   EXPECT_EQ(ExpertSet(4, 8).to_string(), "none");
 }
 
 TEST(ExpertSet, RefusesWhatCannotBe) {
-  for (const char* text : {"",     "1",     "2/2",  "-1/2",   "0/0",   "0/9",   "1:",
-                           ":1",   "1:2:3", "1:8",  "4:0",    "0:1",   "2-1:0", "1:3-2",
-                           "1:0-", "1:a",   "1:0;", "1:0,,1", "1/2/3", "1:-1",  "99999999999:0"}) {
+  for (const char* text :
+       {"",      "1",      "2/2",   "-1/2", "0/0",           "0/9",   "1:",     ":1",
+        "1:2:3", "1:8",    "4:0",   "0:1",  "2-1:0",         "1:3-2", "1:0-",   "1:a",
+        "1:0;",  "1:0,,1", "1/2/3", "1:-1", "99999999999:0", "0/2;",  "0/2;2/2"}) {
     const auto set = ExpertSet::parse(text, config_of(8));
     EXPECT_TRUE(absl::IsInvalidArgument(set.status())) << text << ": " << set.status();
   }
