@@ -22,7 +22,7 @@ from model.peer import PeerError, make_shape
 SCRIPTS = {"model": "bench/model/model.py"}
 BARD = str(ROOT / "models/bard")
 NAMES = ("limits", "thread_pool", "matmul", "paged_mla", "row_codec", "dispatch", "overlap",
-         "model", "cluster", "serve")
+         "model", "cluster", "serve", "failover")
 
 # What 1 of the unit is shown as; larger and smaller ones by thousands.
 PREFIXES = ((1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k"), (1, ""), (1e-3, "m"), (1e-6, "u"),
@@ -31,7 +31,7 @@ PREFIXES = ((1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k"), (1, ""), (1e-3, "m"
 
 def default_model(name):
     """What `name` runs unless it is told; None where it takes no model."""
-    if name == "serve":
+    if name in ("serve", "failover"):
         return BARD
     if name != "cluster":
         return None

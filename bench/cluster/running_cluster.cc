@@ -20,6 +20,9 @@ absl::StatusOr<std::unique_ptr<LocalCluster>> start_cluster(const ClusterForm& f
                                            absl::StrCat("--threads=", form.threads)};
   LocalCluster::Options options{.bin_dir = kBinDir,
                                 .model = form.model,
+                                .attention_nodes = form.attention_nodes,
+                                .expert_servers = form.expert_servers,
+                                .min_replicas = form.min_replicas,
                                 .routing = form.routing,
                                 .transport = form.transport,
                                 .gateway_flags = common,

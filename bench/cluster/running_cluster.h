@@ -1,5 +1,6 @@
 // A cluster of real processes on this machine, as the benchmarks start it: one gateway, one
-// attention node, two expert servers, and how much of the cores each of them has used.
+// attention node and two expert servers unless asked otherwise, and how much of the cores each of
+// them has used.
 #pragma once
 
 #include <cstdint>
@@ -17,6 +18,9 @@ struct ClusterForm {
   std::string transport = "grpc";  // of rows: auto, grpc or shm
   std::string routing = "local";
   int32_t threads = 2;  // of each process
+  int32_t attention_nodes = 1;
+  int32_t expert_servers = 2;
+  int32_t min_replicas = 1;
   std::vector<std::string> node_flags;
   std::vector<std::string> all_flags;  // of nodes and expert servers, such as --weights
 };
