@@ -107,7 +107,7 @@ void ExpertLayer::wait_for_legs(ExpertStep* step) {
 
 void ExpertLayer::settle(size_t leg_idx, ExpertStep* step) {
   const SentLeg& sent = step->sent[leg_idx];
-  const Leg leg = step->plan.legs[leg_idx];  // as it was
+  const Leg& leg = step->plan.legs[leg_idx];
   if (is_lost_server(sent.reply.status)) {
     health_.on_loss(leg.server, leg.num_picks());
   } else if (sent.reply.status.ok()) {
@@ -115,9 +115,12 @@ void ExpertLayer::settle(size_t leg_idx, ExpertStep* step) {
   } else {
     health_.on_given_back(leg.server, leg.num_picks());
   }
-  const bool moved =
-      is_transient(sent.reply.status) && clock_->now() < step->deadline && move_leg(leg_idx, step);
-  report(leg, sent, moved, step->layer_idx);
+  if (!is_transient(sent.reply.status) || clock_->now() >= step->deadline) {
+    return report(leg, sent, /*moved=*/false, step->layer_idx);
+  }
+  const Leg as_it_was = leg;
+  const bool moved = move_leg(leg_idx, step);
+  report(as_it_was, sent, moved, step->layer_idx);
 }
 
 // The picks of a leg for other holders, none of which has failed in this step. Nothing where some

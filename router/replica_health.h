@@ -6,9 +6,8 @@
 //   patience   kPatience times what the server's recent answers say of a leg of so many picks: a
 //              line a + b * picks, fitted to them by least squares, older ones counting less. Never
 //              under kLeastPatience; infinite while too few are known.
-//   retries    Legs may be sent again as often as answers have earned, kRetriesPerAnswer each, up
-//   to
-//              kMostRetries: where everything is slow, retries must not make it slower.
+//   retries    Legs may be sent again as often as answers have earned, kRetriesPerAnswer each, and
+//              kMostRetries saved up: where everything is slow, retries must not make it slower.
 //
 // A value of one thread.
 #pragma once

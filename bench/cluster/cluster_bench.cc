@@ -87,7 +87,6 @@ absl::StatusOr<double> rate_of(const std::vector<TokenTimes>& streams) {
 }
 
 // --- the one process
-// ------------------------------------------------------------------------------
 
 class TimesObserver final : public RequestObserver {
  public:
@@ -147,7 +146,6 @@ absl::StatusOr<std::unique_ptr<LocalModel>> load_process(const ModelFolder& fold
 }
 
 // --- the ways
-// -------------------------------------------------------------------------------------
 
 struct Way {
   std::string name;

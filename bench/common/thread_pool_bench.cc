@@ -97,7 +97,6 @@ double seconds_per_barrier_pair(int32_t num_threads) {
 }
 
 // --- two processes on the same cores
-// --------------------------------------------------------------
 
 enum class Kind { kOurs, kCondition };
 
@@ -146,7 +145,6 @@ double shared_rate(Kind kind, int32_t num_processes, const Load& load) {
 }
 
 // --- what is printed
-// ------------------------------------------------------------------------------
 
 struct Series {
   std::vector<double> ours;

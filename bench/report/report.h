@@ -1,9 +1,8 @@
 // What every benchmark prints: JSON lines on stdout, which bench/run.py keeps and shows as a table.
 //
 //   {"bench": NAME, "machine": {...}}                       once, first
-//   {"bench": NAME, "case": ..., "metric": ..., "unit": ..., "median": x, "lowest": x, "highest":
-//   x,
-//    "runs": n}
+//   {"bench": NAME, "case": ..., "metric": ..., "unit": ...,
+//    "median": x, "lowest": x, "highest": x, "runs": n}
 //
 // A number of this machine means little alone: the lines whose case is "limit" say what the machine
 // did at most in the same run.

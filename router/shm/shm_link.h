@@ -3,9 +3,8 @@
 //   client                                            server
 //     connect to its endpoint, say hello with the      (unix_socket.h)
 //     page of its doorbell                     ---->
-//                                              <----  welcome: rings made by the server, the page
-//                                              of
-//                                                     the server's doorbell
+//                                              <----  welcome: rings made by the server, its
+//                                                     doorbell's page
 //     write a record, ring the server's bell   ====>  one thread reads all its links
 //     one thread reads all its links           <====  write a record, ring the client's bell
 //

@@ -143,7 +143,6 @@ TEST(LayerWalkTest, AHalfThatFailsLeavesNoLegsOfTheOther) {
 }
 
 // --- auto, with time in hand
-// ----------------------------------------------------------------------
 
 // A millisecond a row and a fixed price for each reading of a layer's weights; legs take `legs`
 // from begin() to the end of finish().

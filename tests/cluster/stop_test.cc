@@ -93,7 +93,6 @@ TEST(Stop, AnExpertServerServesUntilItsTimeIsUp) {
 }
 
 // --- conclave up
-// ----------------------------------------------------------------------------------
 
 class UpTest : public testing::Test {
  protected:

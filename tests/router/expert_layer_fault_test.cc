@@ -135,7 +135,6 @@ TEST_F(MoeLayerTest, AServerThatIsNotThereIsUnavailable) {
 }
 
 // --- silent servers
-// -------------------------------------------------------------------------------
 
 // Every server hears and none answers; time passes while one waits.
 class SilentTransport final : public Transport {
