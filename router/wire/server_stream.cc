@@ -151,9 +151,15 @@ void ServerStream::go_on() {
   Finish(to_grpc(*end_));
 }
 
+ServerStreams::ServerStreams(FrameDoor* door, const Options& options)
+    : door_(door), options_(options) {
+  hand_to_grpc(this);  // whose threads open streams
+}
+
 ServerStreams::~ServerStreams() { CHECK(streams_.empty()); }
 
 grpc::ServerBidiReactor<grpc::ByteBuffer, grpc::ByteBuffer>* ServerStreams::open() {
+  take_from_grpc(this);
   auto* const stream = new ServerStream(this, door_, options_.max_in_flight);  // deletes itself
   const std::lock_guard lock(mutex_);
   streams_.insert(stream);

@@ -47,7 +47,7 @@ class ServerStreams {
   };
 
   // `door` outlives this.
-  ServerStreams(FrameDoor* door, const Options& options) : door_(door), options_(options) {}
+  ServerStreams(FrameDoor* door, const Options& options);
   ~ServerStreams();
 
   // A stream that has arrived; what a service's method returns.

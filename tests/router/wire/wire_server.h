@@ -9,6 +9,7 @@
 #include <string>
 
 #include "common/check.h"
+#include "router/wire/grpc_handoff.h"
 #include "router/wire/wire_limits.h"
 
 namespace conclave {
@@ -32,6 +33,7 @@ class WireServer {
   void stop() {
     if (server_ == nullptr) return;
     server_->Shutdown(std::chrono::system_clock::now());
+    take_all_from_grpc();
     server_.reset();
   }
 
