@@ -21,10 +21,10 @@ HostMemory host_memory();
 // before it refuses memory. Without them such a checkpoint would look like a full house.
 uint64_t reclaimable_bytes(std::istream& memory_stat);
 
-// From now on malloc() keeps up to 128 MiB that are freed instead of giving them back to the
-// system, in blocks of up to 32 MiB, glibc's most. For processes that take and free the same large
-// buffers again and again: each page that is given back costs a fault when it is taken again. Call
-// it before there are threads.
+// From now on each of malloc()'s arenas keeps up to 128 MiB that are freed at its end instead of
+// giving them back to the system, in blocks of up to 32 MiB, glibc's most. For processes that take
+// and free the same large buffers again and again: each page that is given back costs a fault when
+// it is taken again. Call it before there are threads.
 void keep_freed_memory();
 
 // "1.5 GiB", "70.3 KiB", "12 B".

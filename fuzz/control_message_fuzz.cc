@@ -14,18 +14,10 @@
 #include "common/check.h"
 #include "gateway/membership.h"
 #include "services/server/control_codec.h"
+#include "tests/support/manual_clock.h"
 
 namespace conclave {
 namespace {
-
-class HandClock final : public Clock {
- public:
-  absl::Time now() const override { return now_; }
-  void advance(absl::Duration duration) { now_ += duration; }
-
- private:
-  absl::Time now_ = absl::UnixEpoch();
-};
 
 ModelConfig small_config() {
   ModelConfig config;
@@ -104,7 +96,7 @@ class World {
   }
 
   const ModelConfig config_ = small_config();
-  HandClock clock_;
+  ManualClock clock_;
   Membership membership_{config_, &clock_, {.weights = "w", .allow_mixed = true}};
   int64_t version_ = 0;
 };

@@ -68,7 +68,6 @@ struct LegReport {
   absl::Duration latency;  // from send to the end of the wait that brought it
   absl::Status status;
   std::string_view transport;  // LegReply::via
-  bool moved = false;          // its picks went to other holders
 };
 
 // Called on the layer's thread.
@@ -76,6 +75,9 @@ class LegObserver {
  public:
   virtual ~LegObserver() = default;
   virtual void on_leg(const LegReport& report) = 0;
+
+  // The picks of a leg that was reported go to other holders.
+  virtual void on_move(std::string_view transport) = 0;
 };
 
 class ExpertLayer final : public MoeLayer {
@@ -130,7 +132,7 @@ class ExpertLayer final : public MoeLayer {
   std::optional<DispatchPlan> plan_elsewhere(const Leg& leg, const ExpertStep& step) const;
   bool move_leg(size_t leg_idx, ExpertStep* step);
   void give_up_overdue(ExpertStep* step);
-  void report(const Leg& leg, const SentLeg& sent, bool moved, int32_t layer_idx) const;
+  void report(size_t leg_idx, const ExpertStep& step) const;
 
   const Options options_;
   const int32_t hidden_dim_;  // D

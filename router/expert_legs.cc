@@ -115,12 +115,8 @@ void ExpertLayer::settle(size_t leg_idx, ExpertStep* step) {
   } else {
     health_.on_given_back(leg.server, leg.num_picks());
   }
-  if (!is_transient(sent.reply.status) || clock_->now() >= step->deadline) {
-    return report(leg, sent, /*moved=*/false, step->layer_idx);
-  }
-  const Leg as_it_was = leg;
-  const bool moved = move_leg(leg_idx, step);
-  report(as_it_was, sent, moved, step->layer_idx);
+  report(leg_idx, *step);
+  if (is_transient(sent.reply.status) && clock_->now() < step->deadline) move_leg(leg_idx, step);
 }
 
 // The picks of a leg for other holders, none of which has failed in this step. Nothing where some
@@ -143,6 +139,7 @@ bool ExpertLayer::move_leg(size_t leg_idx, ExpertStep* step) {
   step->lost.push_back(leg.server);
   if (!elsewhere) return false;
   health_.take_retry();
+  if (observer_ != nullptr) observer_->on_move(step->sent[leg_idx].reply.via);
   leg = Leg{.server = leg.server, .pick_begin = {0}};
   const size_t first = step->plan.legs.size();
   for (Leg& other : elsewhere->legs) step->plan.legs.push_back(std::move(other));
@@ -171,18 +168,19 @@ void ExpertLayer::give_up_overdue(ExpertStep* step) {
   }
 }
 
-void ExpertLayer::report(const Leg& leg, const SentLeg& sent, bool moved, int32_t layer_idx) const {
+void ExpertLayer::report(size_t leg_idx, const ExpertStep& step) const {
   if (observer_ == nullptr) return;
+  const Leg& leg = step.plan.legs[leg_idx];
+  const SentLeg& sent = step.sent[leg_idx];
   observer_->on_leg({.server = leg.server,
-                     .layer_idx = layer_idx,
+                     .layer_idx = step.layer_idx,
                      .num_rows = leg.num_rows(),
                      .num_picks = leg.num_picks(),
                      .bytes_out = sent.bytes_out,
                      .bytes_back = sent.reply.status.ok() ? sent.reply.rows.size() : 0,
                      .latency = clock_->now() - sent.sent_at,
                      .status = sent.reply.status,
-                     .transport = sent.reply.via,
-                     .moved = moved});
+                     .transport = sent.reply.via});
 }
 
 }  // namespace conclave

@@ -4,7 +4,6 @@
 #include <grpcpp/security/credentials.h>
 #include <signal.h>
 
-#include <algorithm>
 #include <chrono>
 #include <utility>
 
@@ -108,7 +107,7 @@ std::vector<std::string> LocalCluster::args_of(ClusterRole role, int32_t idx) co
 std::string LocalCluster::experts_of(int32_t idx) const {
   const int32_t num_servers = options_.expert_servers;
   std::vector<std::string> parts;
-  for (int32_t i = 0; i < std::min(options_.min_replicas, num_servers); ++i) {
+  for (int32_t i = 0; i < options_.min_replicas; ++i) {
     parts.push_back(absl::StrCat((idx + i) % num_servers, "/", num_servers));
   }
   return absl::StrJoin(parts, ";");

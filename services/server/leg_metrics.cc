@@ -37,7 +37,6 @@ class LegMetrics::Series {
   }
 
   void count(const LegReport& report) {
-    if (report.moved) moves_.Increment();
     if (!report.status.ok()) return failures_of(report.status.code()).Increment();
     seconds_.Observe(absl::ToDoubleSeconds(report.latency));
     rows_.Increment(report.num_rows);
@@ -45,6 +44,8 @@ class LegMetrics::Series {
     bytes_back_.Increment(static_cast<double>(report.bytes_back));
     picks_of(report.server).Increment(report.num_picks);
   }
+
+  void count_move() { moves_.Increment(); }
 
  private:
   // One series per server that was ever asked: their numbers are control's and bounded there.
@@ -84,11 +85,12 @@ LegMetrics::LegMetrics(Metrics* metrics) : metrics_(metrics) {
 
 LegMetrics::~LegMetrics() = default;
 
-void LegMetrics::on_leg(const LegReport& report) {
-  series_of(report.transport.empty() ? "none" : report.transport).count(report);
-}
+void LegMetrics::on_leg(const LegReport& report) { series_of(report.transport).count(report); }
+
+void LegMetrics::on_move(std::string_view transport) { series_of(transport).count_move(); }
 
 LegMetrics::Series& LegMetrics::series_of(std::string_view transport) {
+  if (transport.empty()) transport = "none";
   const auto found = series_.find(transport);
   if (found != series_.end()) return *found->second;
   const std::string name(transport);

@@ -11,7 +11,7 @@
 
 namespace conclave {
 
-// on_leg() is called by one thread.
+// One thread calls what is LegObserver's.
 class LegMetrics final : public LegObserver {
  public:
   // `metrics` outlives this.
@@ -20,6 +20,7 @@ class LegMetrics final : public LegObserver {
   ~LegMetrics() override;
 
   void on_leg(const LegReport& report) override;
+  void on_move(std::string_view transport) override;
 
  private:
   // The series of one transport: "grpc", "shm", or "none" for legs that were never sent.

@@ -16,7 +16,7 @@
 
 #include "absl/strings/str_format.h"
 #include "tests/attention/tiny_engine.h"
-#include "tests/support/hand_clock.h"
+#include "tests/support/manual_clock.h"
 
 namespace conclave {
 namespace {
@@ -178,7 +178,7 @@ class TimedWalk {
   }
 
  private:
-  HandClock clock_;
+  ManualClock clock_;
   std::deque<absl::Time> back_at_;
   TinyEngine engine_;
 };

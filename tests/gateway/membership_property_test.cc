@@ -10,7 +10,7 @@
 
 #include "gateway/membership.h"
 #include "tests/gateway/fake_cluster.h"
-#include "tests/gateway/manual_clock.h"
+#include "tests/support/manual_clock.h"
 
 namespace conclave {
 namespace {

@@ -8,7 +8,7 @@
 #include <gtest/gtest.h>
 
 #include "tests/gateway/fake_cluster.h"
-#include "tests/gateway/manual_clock.h"
+#include "tests/support/manual_clock.h"
 
 namespace conclave {
 namespace {

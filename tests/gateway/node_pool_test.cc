@@ -6,8 +6,8 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
-#include "tests/gateway/manual_clock.h"
 #include "tests/gateway/table_fakes.h"
+#include "tests/support/manual_clock.h"
 
 namespace conclave {
 namespace {

@@ -13,8 +13,8 @@
 #include <vector>
 
 #include "gateway/request_table.h"
-#include "tests/gateway/manual_clock.h"
 #include "tests/gateway/table_fakes.h"
+#include "tests/support/manual_clock.h"
 
 namespace conclave {
 

@@ -8,7 +8,7 @@
 //   - a step can be used again after anything.
 
 #include "tests/router/expert_layer_fixture.h"
-#include "tests/support/hand_clock.h"
+#include "tests/router/slow_transport.h"
 
 namespace conclave {
 namespace {
@@ -136,31 +136,6 @@ TEST_F(MoeLayerTest, AServerThatIsNotThereIsUnavailable) {
 
 // --- silent servers
 
-// Every server hears and none answers; time passes while one waits.
-class SilentTransport final : public Transport {
- public:
-  explicit SilentTransport(HandClock* clock) : clock_(clock) {}
-
-  void send(const LegRequest& request, LegReply* reply) override {
-    *reply = {};
-    heard.push_back(request.server);
-  }
-  bool wait(absl::Time until) override {
-    clock_->advance(until - clock_->now());
-    return false;
-  }
-  void cancel(LegReply* reply, absl::Status status) override {
-    if (reply->done) return;
-    reply->done = true;
-    reply->status = std::move(status);
-  }
-
-  std::vector<ServerId> heard;
-
- private:
-  HandClock* const clock_;
-};
-
 class SilentServerTest : public MoeLayerTest {
  protected:
   SilentServerTest() {
@@ -171,11 +146,14 @@ class SilentServerTest : public MoeLayerTest {
                                      {.max_tokens = kMaxTokens, .leg_timeout = kTimeout});
     CHECK(layer.ok());
     layer_ = *std::move(layer);
+    silent_.silent = {ServerId{0}, ServerId{1}};
   }
 
+  size_t num_heard() const { return servers_[0].heard.size() + servers_[1].heard.size(); }
+
   static constexpr absl::Duration kTimeout = absl::Seconds(2);
-  HandClock hands_;
-  SilentTransport silent_{&hands_};
+  ManualClock hands_;
+  SlowTransport silent_{&transport_, &hands_};
   std::unique_ptr<ExpertLayer> layer_;
 };
 
@@ -187,17 +165,17 @@ TEST_F(SilentServerTest, CostsOneDeadline) {
   ASSERT_FALSE(step_.faults.empty());
   expect_fault(0, step_.faults[0].token_idx, {"did not answer within 2s"},
                absl::StatusCode::kUnavailable);
-  ASSERT_EQ(silent_.heard.size(), 2u);
+  ASSERT_EQ(num_heard(), 2u);
 
   ASSERT_TRUE(run(layer_.get(), x.view()).ok());
   EXPECT_EQ(hands_.now() - start, kTimeout) << "the next layer waited, too";
-  EXPECT_EQ(silent_.heard.size(), 2u);
+  EXPECT_EQ(num_heard(), 2u);
   expect_fault(0, step_.faults[0].token_idx, {"let a deadline pass"},
                absl::StatusCode::kUnavailable);
 
   hands_.advance(kTimeout);
   ASSERT_TRUE(run(layer_.get(), x.view()).ok());
-  EXPECT_EQ(silent_.heard.size(), 4u) << "it is never asked again";
+  EXPECT_EQ(num_heard(), 4u) << "it is never asked again";
 }
 
 TEST_F(SilentServerTest, IsAskedAgainUnderANewPlacement) {
@@ -205,7 +183,7 @@ TEST_F(SilentServerTest, IsAskedAgainUnderANewPlacement) {
   ASSERT_TRUE(run(layer_.get(), x.view()).ok());
   layer_->set_placement(Placement::even(config_, 2));
   ASSERT_TRUE(run(layer_.get(), x.view()).ok());
-  EXPECT_EQ(silent_.heard.size(), 4u);
+  EXPECT_EQ(num_heard(), 4u);
 }
 
 }  // namespace

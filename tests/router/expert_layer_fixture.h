@@ -26,7 +26,10 @@ inline constexpr float kNaN = std::numeric_limits<float>::quiet_NaN();
 
 struct Reports final : LegObserver {
   std::vector<LegReport> all;
+  int num_moved = 0;
+
   void on_leg(const LegReport& report) override { all.push_back(report); }
+  void on_move(std::string_view) override { ++num_moved; }
 };
 
 // Layer 0 is dense, layer 1 has experts. The gate's weight is the unit matrix, so that column e of

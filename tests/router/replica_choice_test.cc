@@ -10,7 +10,7 @@
 #include <algorithm>
 #include <random>
 
-#include "tests/support/hand_clock.h"
+#include "tests/support/manual_clock.h"
 
 namespace conclave {
 namespace {
@@ -32,7 +32,7 @@ class ReplicaChoiceTest : public testing::Test {
     return choose_replicas(top_k_of(experts, 1), placement_, 0, health_, lost);
   }
 
-  HandClock clock_;
+  ManualClock clock_;
   ReplicaHealth health_{&clock_};
   Placement placement_{1, kNumExperts, 1};
 };

@@ -9,7 +9,7 @@
 
 #include <gtest/gtest.h>
 
-#include "tests/support/hand_clock.h"
+#include "tests/support/manual_clock.h"
 
 namespace conclave {
 namespace {
@@ -28,7 +28,7 @@ class ReplicaHealthTest : public testing::Test {
     health_.on_loss(server, 1);
   }
 
-  HandClock clock_;
+  ManualClock clock_;
   ReplicaHealth health_{&clock_};
 };
 

@@ -255,5 +255,43 @@ TEST(LegFrameTest, ALegThatIsTooLargeIsRefused) {
   EXPECT_THAT(std::string(frame.status().message()), HasSubstr("the limit is 67108864"));
 }
 
+// What the engine packed is what gRPC is given, and what came in one slice is what the engine gets.
+TEST(LegFrameTest, RowsAreNotCopied) {
+  ArrivedLeg leg{.pick_begin = {0, 1},
+                 .pick_expert = {7},
+                 .hidden = {.dtype = DType::kF32,
+                            .num_rows = 1,
+                            .num_cols = 1000,
+                            .bytes = std::vector<std::byte>(4000)}};
+  const auto frame = encode_leg(1, leg.view(ServerId{0}));
+  ASSERT_TRUE(frame.ok());
+  std::vector<grpc::Slice> slices;
+  ASSERT_TRUE(frame->Dump(&slices).ok());
+  EXPECT_EQ(static_cast<const void*>(slices.back().begin()), leg.hidden.bytes.data());
+
+  const grpc::Slice whole(to_bytes(*frame));
+  const auto read = decode_leg(grpc::ByteBuffer(&whole, 1));
+  ASSERT_TRUE(read.ok() && read->content.ok());
+  const auto* const rows = reinterpret_cast<const uint8_t*>(read->content->hidden.bytes.data());
+  EXPECT_TRUE(rows > whole.begin() && rows + 4000 == whole.end());
+  EXPECT_EQ(read->content->hidden, leg.hidden);
+}
+
+// A slice may outlive whoever packed the rows: a leg that was given up is still being sent.
+TEST(LegFrameTest, AFrameKeepsItsRows) {
+  auto leg = std::make_unique<ArrivedLeg>(
+      ArrivedLeg{.pick_begin = {0, 1},
+                 .pick_expert = {7},
+                 .hidden = {.dtype = DType::kF32,
+                            .num_rows = 1,
+                            .num_cols = 1000,
+                            .bytes = std::vector(4000, std::byte{0x3f})}});
+  const auto frame = encode_leg(1, leg->view(ServerId{0}));
+  leg.reset();
+  const auto read = decode_leg(*frame);
+  ASSERT_TRUE(read.ok() && read->content.ok());
+  EXPECT_EQ(read->content->hidden.bytes, SharedBytes(std::vector(4000, std::byte{0x3f})));
+}
+
 }  // namespace
 }  // namespace conclave

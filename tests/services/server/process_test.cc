@@ -19,6 +19,7 @@
 #include "services/server/ready_line.h"
 #include "services/server/server_flags.h"
 #include "services/server/stop_signal.h"
+#include "tests/support/manual_clock.h"
 
 namespace conclave {
 namespace {
@@ -129,29 +130,20 @@ TEST(ReadyLineTest, AReaderThatHasGoneIsNoError) {
   nobody.progress("p", 1, 2);
 }
 
-class HeldClock final : public Clock {
- public:
-  absl::Time now() const override { return now_; }
-  void pass(absl::Duration time) { now_ += time; }
-
- private:
-  absl::Time now_ = absl::UnixEpoch();
-};
-
 TEST(ProgressWatchTest, OnlyWorkThatWaitsIsStuck) {
-  HeldClock clock;
+  ManualClock clock;
   ProgressWatch watch(&clock);
-  clock.pass(absl::Hours(1));
+  clock.advance(absl::Hours(1));
   EXPECT_FALSE(watch.is_stuck(absl::Seconds(10)));
   watch.progress(/*has_work=*/true);
-  clock.pass(absl::Seconds(10));
+  clock.advance(absl::Seconds(10));
   EXPECT_FALSE(watch.is_stuck(absl::Seconds(10)));
-  clock.pass(absl::Nanoseconds(1));
+  clock.advance(absl::Nanoseconds(1));
   EXPECT_TRUE(watch.is_stuck(absl::Seconds(10)));
   watch.progress(/*has_work=*/true);
   EXPECT_FALSE(watch.is_stuck(absl::Seconds(10)));
   watch.progress(/*has_work=*/false);
-  clock.pass(absl::Hours(1));
+  clock.advance(absl::Hours(1));
   EXPECT_FALSE(watch.is_stuck(absl::Seconds(10)));
 }
 

@@ -1,0 +1,76 @@
+// A transport between a test's router and its servers that decides when answers come, if ever.
+#pragma once
+
+#include <algorithm>
+#include <deque>
+#include <memory>
+#include <utility>
+#include <vector>
+
+#include "common/check.h"
+#include "router/transport.h"
+#include "tests/support/manual_clock.h"
+
+namespace conclave {
+
+// Computes answers at once and hands them out one a wait, in the order that the test wants; time
+// passes where nothing is left to hand out.
+class SlowTransport final : public Transport {
+ public:
+  enum class Order { kOldestFirst, kNewestFirst };
+
+  SlowTransport(Transport* transport, ManualClock* clock) : transport_(transport), clock_(clock) {}
+
+  Order order = Order::kOldestFirst;
+  std::vector<ServerId> silent;
+  int32_t num_waits = 0;
+
+  void send(const LegRequest& request, LegReply* reply) override {
+    *reply = {};
+    auto leg = std::make_unique<Leg>();
+    leg->to = reply;
+    leg->is_silent = std::count(silent.begin(), silent.end(), request.server) > 0;
+    transport_->send(request, &leg->reply);
+    transport_->wait(absl::InfiniteFuture());
+    CHECK(leg->reply.done);
+    away_.push_back(std::move(leg));
+  }
+
+  bool wait(absl::Time until) override {
+    ++num_waits;
+    if (order == Order::kNewestFirst) std::reverse(away_.begin(), away_.end());
+    const auto found =
+        std::find_if(away_.begin(), away_.end(), [](const auto& leg) { return !leg->is_silent; });
+    const bool any = found != away_.end();
+    if (any) {
+      *(*found)->to = std::move((*found)->reply);
+      away_.erase(found);
+    } else {
+      clock_->advance(std::max(absl::ZeroDuration(), until - clock_->now()));
+    }
+    if (order == Order::kNewestFirst) std::reverse(away_.begin(), away_.end());
+    return any;
+  }
+
+  void cancel(LegReply* reply, absl::Status status) override {
+    std::erase_if(away_, [&](const auto& leg) { return leg->to == reply; });
+    if (reply->done) return;
+    reply->done = true;
+    reply->status = std::move(status);
+  }
+
+  size_t num_away() const { return away_.size(); }
+
+ private:
+  struct Leg {
+    LegReply* to = nullptr;
+    LegReply reply;
+    bool is_silent = false;
+  };
+
+  Transport* const transport_;  // outlives this
+  ManualClock* const clock_;
+  std::deque<std::unique_ptr<Leg>> away_;
+};
+
+}  // namespace conclave
