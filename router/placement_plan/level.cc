@@ -1,0 +1,213 @@
+#include "router/placement_plan/level.h"
+
+#include <algorithm>
+#include <numeric>
+
+namespace conclave {
+namespace {
+
+// Of a server's mean load: less is no step. It bounds the number of steps.
+constexpr double kLeastGain = 5e-4;
+
+// How many of the moves that lack a slot are tried, best first.
+constexpr size_t kMaxTries = 8;
+
+}  // namespace
+
+bool Leveler::step(int32_t layer) {
+  int32_t busiest = 0;
+  for (int32_t s = 1; s < state_.num_servers(); ++s) {
+    if (state_.load(layer, s) > state_.load(layer, busiest)) busiest = s;
+  }
+  return relieve(layer, busiest);
+}
+
+bool Leveler::step_past_stuck(int32_t layer) {
+  std::vector<int32_t> order(static_cast<size_t>(state_.num_servers()));
+  std::iota(order.begin(), order.end(), 0);
+  std::stable_sort(order.begin(), order.end(), [&](int32_t a, int32_t b) {
+    return state_.load(layer, a) > state_.load(layer, b);
+  });
+  return std::any_of(order.begin(), order.end(), [&](int32_t s) {
+    return state_.load(layer, s) > 1 + kLeastGain && relieve(layer, s);
+  });
+}
+
+bool Leveler::relieve(int32_t layer, int32_t server) {
+  best_.reset();
+  without_room_.clear();
+  limit_ = state_.load(layer, server) - kLeastGain;
+  for (const int32_t expert : state_.items(layer, server)) consider_cell({layer, expert}, server);
+  if (apply_without_room()) return true;
+  if (best_) apply(*best_);
+  return best_.has_value();
+}
+
+void Leveler::consider_cell(Cell cell, int32_t from) {
+  for (int32_t to = 0; to < state_.num_servers(); ++to) {
+    if (!state_.movable(to) || state_.holds(to, cell)) continue;
+    if (state_.load(cell.layer, to) >= limit_) continue;
+    if (may_load(to, cell.layer) || may_shift(cell, from, to)) consider_into_room(cell, from, to);
+    for (const int32_t expert : state_.items(cell.layer, to)) {
+      const Cell other{cell.layer, expert};
+      consider_swap(cell, from, to, other);
+      consider_over(cell, from, to, other);
+    }
+  }
+}
+
+void Leveler::consider_into_room(Cell cell, int32_t from, int32_t to) {
+  const double share = state_.share(cell);
+  const double of_one_more = state_.share(cell, state_.num_holders(cell) + 1);
+  const double from_load = state_.load(cell.layer, from);
+  const double to_load = state_.load(cell.layer, to);
+  if (state_.slots(to) == 0) return;
+  if (may_shift(cell, from, to)) {
+    const double highest = std::max(from_load - share, to_load + share);
+    consider({Kind::kMove, cell, from, to, -1, highest});
+  }
+  if (may_load(to, cell.layer)) {
+    const double highest = std::max(from_load - share + of_one_more, to_load + of_one_more);
+    consider({Kind::kCopy, cell, from, to, -1, highest});
+  }
+}
+
+void Leveler::consider_swap(Cell cell, int32_t from, int32_t to, Cell other) {
+  const double gives = state_.share(cell) - state_.share(other);
+  const double highest =
+      std::max(state_.load(cell.layer, from) - gives, state_.load(cell.layer, to) + gives);
+  if (highest >= limit_ || (best_ && highest >= best_->highest)) return;
+  if (state_.holds(from, other) || !state_.movable(from)) return;
+  if (!may_drop(from, cell) || !may_drop(to, other)) return;
+  consider({Kind::kSwap, cell, from, to, other.expert, highest});
+}
+
+// `cell` in the place of a surplus replica.
+void Leveler::consider_over(Cell cell, int32_t from, int32_t to, Cell other) {
+  if (!state_.has_surplus(other) || !may_drop(to, other)) return;
+  const double share = state_.share(cell);
+  const double of_one_more = state_.share(cell, state_.num_holders(cell) + 1);
+  const double raise = state_.raise_without_one(other);
+  const double others = highest_without(other, to);  // `from` among them, before it gives
+  const double from_load =
+      state_.load(cell.layer, from) + (state_.holds(from, other) ? raise : 0.0);
+  const double to_load = state_.load(cell.layer, to) - state_.share(other);
+  double rest = others;
+  if (state_.holds(from, other)) {
+    rest = 0;
+    for (const int32_t s : state_.holders(other)) {
+      if (s != to && s != from) rest = std::max(rest, state_.load(cell.layer, s) + raise);
+    }
+  }
+  if (state_.movable(from) && may_drop(from, cell)) {
+    const double highest = std::max({from_load - share, to_load + share, rest});
+    consider({Kind::kMoveOver, cell, from, to, other.expert, highest});
+  }
+  const double highest = std::max({from_load - share + of_one_more, to_load + of_one_more, rest});
+  consider({Kind::kCopyOver, cell, from, to, other.expert, highest});
+}
+
+void Leveler::consider(const Move& move) {
+  if (move.highest >= limit_) return;
+  const bool needs_room = move.kind == Kind::kMove || move.kind == Kind::kCopy;
+  if (needs_room && !state_.has_room(move.to)) {
+    without_room_.push_back(move);
+  } else if (!best_ || move.highest < best_->highest) {
+    best_ = move;
+  }
+}
+
+bool Leveler::may_load(int32_t server, int32_t layer) const {
+  if (freedom_.all) return true;
+  return freedom_.is_newcomer[server] != 0 &&
+         static_cast<int64_t>(state_.items(layer, server).size()) < freedom_.quota[server];
+}
+
+bool Leveler::may_shift(Cell cell, int32_t from, int32_t to) const {
+  return state_.movable(from) &&
+         (freedom_.all || state_.is_new(from, cell) || may_load(to, cell.layer));
+}
+
+bool Leveler::may_drop(int32_t server, Cell cell) const {
+  return freedom_.all || state_.is_new(server, cell);
+}
+
+// The highest load among the other holders of a replica once `server` holds it no more.
+double Leveler::highest_without(Cell cell, int32_t server) const {
+  double highest = 0;
+  for (const int32_t s : state_.holders(cell)) {
+    if (s != server) highest = std::max(highest, state_.load(cell.layer, s));
+  }
+  return highest + state_.raise_without_one(cell);
+}
+
+void Leveler::apply(const Move& move) {
+  const Cell other{move.cell.layer, move.other};
+  const bool leaves = move.kind != Kind::kCopy && move.kind != Kind::kCopyOver;
+  if (move.other >= 0) state_.remove(move.to, other);
+  if (leaves) state_.remove(move.from, move.cell);
+  state_.add(move.to, move.cell);
+  if (move.kind == Kind::kSwap) state_.add(move.from, other);
+}
+
+// The best of the moves that lack a slot, where one is found for it and it is better than those
+// that lack none.
+bool Leveler::apply_without_room() {
+  std::stable_sort(without_room_.begin(), without_room_.end(),
+                   [](const Move& a, const Move& b) { return a.highest < b.highest; });
+  const size_t num_tries = std::min(without_room_.size(), kMaxTries);
+  for (size_t i = 0; i < num_tries; ++i) {
+    const Move& move = without_room_[i];
+    if (best_ && move.highest > best_->highest - kLeastGain) return false;
+    if (make_room_by_drop(move)) {
+      apply(move);
+      return true;
+    }
+    if (move.kind == Kind::kMove && make_room_by_trade(move)) return true;
+  }
+  return false;
+}
+
+// A surplus replica of another layer goes, whose holders stay below that layer's highest load.
+bool Leveler::make_room_by_drop(const Move& move) {
+  for (const int32_t layer : state_.layers()) {
+    if (layer == move.cell.layer) continue;
+    double highest = -1;
+    for (const int32_t expert : state_.items(layer, move.to)) {
+      const Cell other{layer, expert};
+      if (!state_.has_surplus(other) || !may_drop(move.to, other)) continue;
+      if (highest < 0) highest = state_.max_load(layer);
+      if (highest_without(other, move.to) > highest) continue;
+      state_.remove(move.to, other);
+      return true;
+    }
+  }
+  return false;
+}
+
+// An expert of another layer goes the other way, and leaves that layer's highest load as it was.
+bool Leveler::make_room_by_trade(const Move& move) {
+  if (state_.free_slots(move.to) < 0) return false;
+  Cell lightest{-1, -1};
+  double least = 0;
+  for (const int32_t layer : state_.layers()) {
+    if (layer == move.cell.layer) continue;
+    double room = -1;
+    for (const int32_t expert : state_.items(layer, move.to)) {
+      const Cell other{layer, expert};
+      if (state_.holds(move.from, other) || !may_drop(move.to, other)) continue;
+      if (room < 0) room = state_.max_load(layer) - state_.load(layer, move.from);
+      if (state_.share(other) > room) continue;
+      if (lightest.layer >= 0 && state_.share(other) >= least) continue;
+      lightest = other;
+      least = state_.share(other);
+    }
+  }
+  if (lightest.layer < 0) return false;
+  state_.remove(move.to, lightest);
+  apply(move);
+  state_.add(move.from, lightest);
+  return true;
+}
+
+}  // namespace conclave

@@ -1,0 +1,78 @@
+// The third wish: moves that take load off the busiest server of a layer.
+//
+// A step takes the busiest server and looks through all that could take load off it: giving an
+// expert to another server, giving it a copy, swapping two experts, and putting a copy in the place
+// of a surplus one. Where the other server is full, room may come from another layer: a surplus
+// replica there that nobody misses, or an expert there that goes the other way. No layer's highest
+// load rises. The loads of a layer, sorted from the highest, fall with every step in lexicographic
+// order, so steps end.
+//
+// One thread. A step costs the busiest server's experts of the layer times the layer's copies.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <vector>
+
+#include "router/placement_plan/plan_state.h"
+
+namespace conclave {
+
+// Which moves are allowed.
+struct Freedom {
+  bool all = false;
+  // Else those whose loads are due anyway (PlanState::is_new), and those onto these servers, [S],
+  // which get at most so many experts of a layer.
+  std::vector<uint8_t> is_newcomer;
+  std::vector<int64_t> quota;
+};
+
+class Leveler {
+ public:
+  // Both outlive this.
+  Leveler(PlanState* state, const Freedom* freedom) : state_(*state), freedom_(*freedom) {}
+
+  // Takes load off the busiest server; false: it cannot be.
+  bool step(int32_t layer);
+
+  // Takes load off the busiest that it can be taken off; false: off nobody.
+  bool step_past_stuck(int32_t layer);
+
+ private:
+  enum class Kind : uint8_t { kMove, kCopy, kSwap, kMoveOver, kCopyOver };
+  struct Move {
+    Kind kind = Kind::kMove;
+    Cell cell;
+    int32_t from = 0;
+    int32_t to = 0;
+    int32_t other = -1;  // the expert that is swapped, or that makes room
+    double highest = 0;  // load of any server that it changes, afterwards
+  };
+
+  bool relieve(int32_t layer, int32_t server);
+  void consider_cell(Cell cell, int32_t from);
+  void consider_into_room(Cell cell, int32_t from, int32_t to);
+  void consider_swap(Cell cell, int32_t from, int32_t to, Cell other);
+  void consider_over(Cell cell, int32_t from, int32_t to, Cell other);
+  void consider(const Move& move);
+
+  bool may_load(int32_t server, int32_t layer) const;
+  bool may_shift(Cell cell, int32_t from, int32_t to) const;
+  bool may_drop(int32_t server, Cell cell) const;
+  double highest_without(Cell cell, int32_t server) const;
+
+  void apply(const Move& move);
+  bool apply_without_room();
+  bool make_room_by_drop(const Move& move);
+  bool make_room_by_trade(const Move& move);
+
+  PlanState& state_;
+  const Freedom& freedom_;
+
+  // Of the step under way.
+  std::optional<Move> best_;
+  std::vector<Move> without_room_;
+  double limit_ = 0;  // what a move's result must be below
+};
+
+}  // namespace conclave

@@ -1,0 +1,138 @@
+#include "router/placement_plan/replica_planner.h"
+
+#include <algorithm>
+
+#include "common/check.h"
+#include "router/placement_plan/fill.h"
+#include "router/placement_plan/level.h"
+#include "router/placement_plan/plan_state.h"
+
+namespace conclave {
+namespace {
+
+// Plans of plans until nothing changes. Every round but the first lowers a layer's max over mean by
+// min_gain, so there are few; the limit is for a min_gain of nothing.
+constexpr int kMaxRounds = 16;
+
+// Who is to be given a share whatever it costs: servers with less than half of one.
+struct Newcomers {
+  Freedom freedom;
+  bool all = true;  // nobody else takes anything: a plan from nothing
+};
+
+Newcomers find_newcomers(const PlanState& state) {
+  int64_t held = 0;
+  int64_t num_open = 0;
+  for (int32_t s = 0; s < state.num_servers(); ++s) {
+    held += state.num_held(s);
+    num_open += state.movable(s) && state.slots(s) > 0 ? 1 : 0;
+  }
+  const int64_t copies = std::max(held, static_cast<int64_t>(state.cells().size()));
+  const auto num_layers = static_cast<int64_t>(state.layers().size());
+  Newcomers newcomers;
+  for (int32_t s = 0; s < state.num_servers(); ++s) {
+    const bool open = state.movable(s) && state.slots(s) > 0;
+    const int64_t share = open ? std::min(state.slots(s), copies / num_open) : 0;
+    const bool is_new = open && 2 * state.num_held(s) < share;
+    newcomers.freedom.is_newcomer.push_back(is_new ? 1 : 0);
+    newcomers.freedom.quota.push_back((state.slots(s) + num_layers - 1) /
+                                      std::max<int64_t>(num_layers, 1));
+    if (open && !is_new) newcomers.all = false;
+  }
+  return newcomers;
+}
+
+// Moves that cost nothing but loads that are due.
+void level_for_free(PlanState* state, Newcomers newcomers) {
+  if (newcomers.all) {
+    std::fill(newcomers.freedom.quota.begin(), newcomers.freedom.quota.end(), state->num_experts());
+  }
+  Leveler leveler(state, &newcomers.freedom);
+  for (const int32_t layer : state->layers()) {
+    if (newcomers.all) {
+      while (leveler.step(layer)) {
+      }
+    } else {
+      while (leveler.step_past_stuck(layer)) {
+      }
+    }
+  }
+}
+
+// Moves that are worth their loads: the first few that bring what all bring, but for the slack, or
+// none.
+void level_for_gain(PlanState* state, int32_t layer, const PlanOptions& options) {
+  const double before = state->max_load(layer);
+  const double needed = before * (1 - options.min_gain);
+  if (needed < 1) return;
+  struct Step {
+    size_t mark = 0;
+    double highest = 0;
+  };
+  std::vector<Step> steps = {{.mark = state->mark(), .highest = before}};
+  const Freedom anything{.all = true, .is_newcomer = {}, .quota = {}};
+  Leveler leveler(state, &anything);
+  while (leveler.step(layer)) steps.push_back({state->mark(), state->max_load(layer)});
+  const double last = steps.back().highest;
+  const double enough = std::min(needed, last * (1 + options.slack));
+  const auto stop = std::find_if(steps.begin(), steps.end(),
+                                 [&](const Step& step) { return step.highest <= enough; });
+  state->undo_to(stop == steps.end() ? steps.front().mark : stop->mark);
+}
+
+// One round; whether it changed anything.
+bool replan(const PlanInput& input, const PlanOptions& options, std::vector<ExpertSet>* held) {
+  PlanState state(input, *held);
+  trim(&state);
+  const Newcomers newcomers = find_newcomers(state);
+  if (newcomers.all) spread_from_nothing(&state, options.hot_share);
+  cover(&state);
+  level_for_free(&state, newcomers);
+  if (!newcomers.all) {
+    for (const int32_t layer : state.layers()) level_for_gain(&state, layer, options);
+  }
+  bool changed = false;
+  for (int32_t s = 0; s < state.num_servers(); ++s) {
+    ExpertSet now = state.held_by(s);
+    changed = changed || !(now == (*held)[s]);
+    (*held)[s] = std::move(now);
+  }
+  return changed;
+}
+
+ExpertSet short_of(const PlanInput& input, const std::vector<ExpertSet>& held) {
+  ExpertSet lacking(input.all.num_layers(), input.all.num_experts());
+  for (int32_t layer = 0; layer < input.all.num_layers(); ++layer) {
+    for (int32_t e = 0; e < input.all.num_experts(); ++e) {
+      const auto holders = std::count_if(
+          held.begin(), held.end(), [&](const ExpertSet& set) { return set.contains(layer, e); });
+      if (input.all.contains(layer, e) && holders < std::max(input.min_replicas, 1)) {
+        lacking.insert(layer, e);
+      }
+    }
+  }
+  return lacking;
+}
+
+}  // namespace
+
+PlacementPlan plan_placement(const PlanInput& input, const PlanOptions& options) {
+  std::vector<ExpertSet> held;
+  for (const PlannedServer& server : input.servers) {
+    CHECK(held.empty() || input.servers[held.size() - 1].server < server.server);
+    ExpertSet mine = server.held;
+    if (mine.empty()) mine = ExpertSet(input.all.num_layers(), input.all.num_experts());
+    held.push_back(mine.minus(mine.minus(input.all)));
+  }
+  for (int round = 0; round < kMaxRounds && replan(input, options, &held); ++round) {
+  }
+  PlacementPlan plan{.servers = {}, .short_of = short_of(input, held), .num_loads = 0};
+  for (size_t s = 0; s < held.size(); ++s) {
+    const ExpertSet& before = input.servers[s].held;
+    plan.num_loads += before.empty() ? held[s].size() : held[s].minus(before).size();
+    plan.servers.push_back({.server = input.servers[s].server, .wanted = std::move(held[s])});
+  }
+  return plan;
+}
+
+}  // namespace conclave
