@@ -21,13 +21,6 @@ int32_t best_server(const PlanState& state, Cell cell) {
   return best;
 }
 
-bool place(PlanState* state, Cell cell) {
-  const int32_t server = best_server(*state, cell);
-  if (server < 0) return false;
-  state->add(server, cell);
-  return true;
-}
-
 // A copy on a server that takes new and is without `cell`.
 struct Victim {
   Cell cell;
@@ -140,6 +133,13 @@ std::vector<Target> share_out(const PlanState& state, double hot_share) {
 }
 
 }  // namespace
+
+bool place(PlanState* state, Cell cell) {
+  const int32_t server = best_server(*state, cell);
+  if (server < 0) return false;
+  state->add(server, cell);
+  return true;
+}
 
 void trim(PlanState* state) {
   for (int32_t s = 0; s < state->num_servers(); ++s) {

@@ -17,6 +17,9 @@ void trim(PlanState* state);
 // first, each on the servers with the least load.
 void spread_from_nothing(PlanState* state, double hot_share);
 
+// Puts `cell` on the least loaded server that has room and does not hold it; false: there is none.
+bool place(PlanState* state, Cell cell);
+
 // Gives experts without a holder one, the most asked first, then those with fewer than
 // min_replicas. Where no slot is free replicas make room: of any expert for one that has no holder,
 // else surplus ones.

@@ -6,9 +6,6 @@
 namespace conclave {
 namespace {
 
-// Of a server's mean load: less is no step. It bounds the number of steps.
-constexpr double kLeastGain = 5e-4;
-
 // How many of the moves that lack a slot are tried, best first.
 constexpr size_t kMaxTries = 8;
 
@@ -29,14 +26,14 @@ bool Leveler::step_past_stuck(int32_t layer) {
     return state_.load(layer, a) > state_.load(layer, b);
   });
   return std::any_of(order.begin(), order.end(), [&](int32_t s) {
-    return state_.load(layer, s) > 1 + kLeastGain && relieve(layer, s);
+    return state_.load(layer, s) > 1 + freedom_.least_gain && relieve(layer, s);
   });
 }
 
 bool Leveler::relieve(int32_t layer, int32_t server) {
   best_.reset();
   without_room_.clear();
-  limit_ = state_.load(layer, server) - kLeastGain;
+  limit_ = state_.load(layer, server) - freedom_.least_gain;
   for (const int32_t expert : state_.items(layer, server)) consider_cell({layer, expert}, server);
   if (apply_without_room()) return true;
   if (best_) apply(*best_);
@@ -158,7 +155,7 @@ bool Leveler::apply_without_room() {
   const size_t num_tries = std::min(without_room_.size(), kMaxTries);
   for (size_t i = 0; i < num_tries; ++i) {
     const Move& move = without_room_[i];
-    if (best_ && move.highest > best_->highest - kLeastGain) return false;
+    if (best_ && move.highest > best_->highest - freedom_.least_gain) return false;
     if (make_room_by_drop(move)) {
       apply(move);
       return true;

@@ -21,6 +21,8 @@ namespace conclave {
 // Which moves are allowed.
 struct Freedom {
   bool all = false;
+  // What a step must take off a server, of its layer's mean: what bounds the number of steps.
+  double least_gain = 2e-5;
   // Else those whose loads are due anyway (PlanState::is_new), and those onto these servers, [S],
   // which get at most so many experts of a layer.
   std::vector<uint8_t> is_newcomer;

@@ -6,6 +6,7 @@
 #include "router/placement_plan/fill.h"
 #include "router/placement_plan/level.h"
 #include "router/placement_plan/plan_state.h"
+#include "router/placement_plan/rebuild.h"
 
 namespace conclave {
 namespace {
@@ -13,6 +14,12 @@ namespace {
 // Plans of plans until nothing changes. Every round but the first lowers a layer's max over mean by
 // min_gain, so there are few; the limit is for a min_gain of nothing.
 constexpr int kMaxRounds = 16;
+
+// Ways out of a dead end that a plan from nothing tries in a layer.
+constexpr int32_t kNumRebuilds = 12;
+
+// What a move must take off a server, of its layer's mean, to be looked at when loads cost.
+constexpr double kLeastPaid = 5e-4;
 
 // Who is to be given a share whatever it costs: servers with less than half of one.
 struct Newcomers {
@@ -52,6 +59,7 @@ void level_for_free(PlanState* state, Newcomers newcomers) {
     if (newcomers.all) {
       while (leveler.step(layer)) {
       }
+      rebuild_layer(state, &leveler, layer, kNumRebuilds);
     } else {
       while (leveler.step_past_stuck(layer)) {
       }
@@ -70,7 +78,7 @@ void level_for_gain(PlanState* state, int32_t layer, const PlanOptions& options)
     double highest = 0;
   };
   std::vector<Step> steps = {{.mark = state->mark(), .highest = before}};
-  const Freedom anything{.all = true, .is_newcomer = {}, .quota = {}};
+  const Freedom anything{.all = true, .least_gain = kLeastPaid, .is_newcomer = {}, .quota = {}};
   Leveler leveler(state, &anything);
   while (leveler.step(layer)) steps.push_back({state->mark(), state->max_load(layer)});
   const double last = steps.back().highest;
