@@ -86,10 +86,11 @@ std::vector<int32_t> replicate(std::span<const double> load, int32_t num_slots) 
 std::vector<int32_t> eplb(std::span<const double> load, const EplbShape& shape) {
   CHECK(shape.num_groups > 0 && shape.num_nodes > 0 && shape.num_devices > 0);
   CHECK(shape.num_slots % shape.num_devices == 0);
-  CHECK(shape.num_devices % shape.num_nodes == 0);
   CHECK(load.size() % static_cast<size_t>(shape.num_groups) == 0);
   const bool in_groups = shape.num_groups % shape.num_nodes == 0;
   const int32_t num_nodes = in_groups ? shape.num_nodes : 1;
+  CHECK(shape.num_devices % num_nodes == 0);
+  CHECK(shape.num_slots % num_nodes == 0);
   const int32_t node_slots = shape.num_slots / num_nodes;
   const int32_t node_devices = shape.num_devices / num_nodes;
   const int32_t device_slots = shape.num_slots / shape.num_devices;

@@ -184,6 +184,7 @@ bool Leveler::make_room_by_drop(const Move& move) {
 
 // An expert of another layer goes the other way, and leaves that layer's highest load as it was.
 bool Leveler::make_room_by_trade(const Move& move) {
+  if (!may_drop(move.from, move.cell)) return false;  // `from` would load what is not due
   if (state_.free_slots(move.to) < 0) return false;
   Cell lightest{-1, -1};
   double least = 0;

@@ -132,6 +132,7 @@ PlacementPlan plan_placement(const PlanInput& input, const PlanOptions& options)
     if (mine.empty()) mine = ExpertSet(input.all.num_layers(), input.all.num_experts());
     held.push_back(mine.minus(mine.minus(input.all)));
   }
+  if (held.empty()) return {.servers = {}, .short_of = input.all, .num_loads = 0};
   for (int round = 0; round < kMaxRounds && replan(input, options, &held); ++round) {
   }
   PlacementPlan plan{.servers = {}, .short_of = short_of(input, held), .num_loads = 0};
