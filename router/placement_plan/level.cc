@@ -75,7 +75,7 @@ void Leveler::consider_swap(Cell cell, int32_t from, int32_t to, Cell other) {
       std::max(state_.load(cell.layer, from) - gives, state_.load(cell.layer, to) + gives);
   if (highest >= limit_ || (best_ && highest >= best_->highest)) return;
   if (state_.holds(from, other) || !state_.movable(from)) return;
-  if (!may_drop(from, cell) || !may_drop(to, other)) return;
+  if (!is_due_elsewhere(from, cell) || !is_due_elsewhere(to, other)) return;
   consider({Kind::kSwap, cell, from, to, other.expert, highest});
 }
 
@@ -96,7 +96,7 @@ void Leveler::consider_over(Cell cell, int32_t from, int32_t to, Cell other) {
       if (s != to && s != from) rest = std::max(rest, state_.load(cell.layer, s) + raise);
     }
   }
-  if (state_.movable(from) && may_drop(from, cell)) {
+  if (may_shift(cell, from, to)) {
     const double highest = std::max({from_load - share, to_load + share, rest});
     consider({Kind::kMoveOver, cell, from, to, other.expert, highest});
   }
@@ -121,12 +121,18 @@ bool Leveler::may_load(int32_t server, int32_t layer) const {
 }
 
 bool Leveler::may_shift(Cell cell, int32_t from, int32_t to) const {
-  return state_.movable(from) &&
-         (freedom_.all || state_.is_new(from, cell) || may_load(to, cell.layer));
+  return state_.movable(from) && (is_due_elsewhere(from, cell) || may_load(to, cell.layer));
 }
 
 bool Leveler::may_drop(int32_t server, Cell cell) const {
   return freedom_.all || state_.is_new(server, cell);
+}
+
+// Whether it may go from `server` to any other, the load being due in any case.
+bool Leveler::is_due_elsewhere(int32_t server, Cell cell) const {
+  if (freedom_.all) return true;
+  const bool is_kept = freedom_.is_newcomer[server] != 0 && !freedom_.all_are_new;
+  return state_.is_new(server, cell) && !is_kept;
 }
 
 // The highest load among the other holders of a replica once `server` holds it no more.
@@ -184,7 +190,6 @@ bool Leveler::make_room_by_drop(const Move& move) {
 
 // An expert of another layer goes the other way, and leaves that layer's highest load as it was.
 bool Leveler::make_room_by_trade(const Move& move) {
-  if (!may_drop(move.from, move.cell)) return false;  // `from` would load what is not due
   if (state_.free_slots(move.to) < 0) return false;
   Cell lightest{-1, -1};
   double least = 0;
@@ -193,7 +198,7 @@ bool Leveler::make_room_by_trade(const Move& move) {
     double room = -1;
     for (const int32_t expert : state_.items(layer, move.to)) {
       const Cell other{layer, expert};
-      if (state_.holds(move.from, other) || !may_drop(move.to, other)) continue;
+      if (state_.holds(move.from, other) || !is_due_elsewhere(move.to, other)) continue;
       if (room < 0) room = state_.max_load(layer) - state_.load(layer, move.from);
       if (state_.share(other) > room) continue;
       if (lightest.layer >= 0 && state_.share(other) >= least) continue;

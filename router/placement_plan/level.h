@@ -24,7 +24,9 @@ struct Freedom {
   // What a step must take off a server, of its layer's mean: what bounds the number of steps.
   double least_gain = 2e-5;
   // Else those whose loads are due anyway (PlanState::is_new), and those onto these servers, [S],
-  // which get at most so many experts of a layer.
+  // which get at most so many experts of a layer. What they were given is due nowhere else, unless
+  // all servers are new.
+  bool all_are_new = false;
   std::vector<uint8_t> is_newcomer;
   std::vector<int64_t> quota;
 };
@@ -61,6 +63,7 @@ class Leveler {
   bool may_load(int32_t server, int32_t layer) const;
   bool may_shift(Cell cell, int32_t from, int32_t to) const;
   bool may_drop(int32_t server, Cell cell) const;
+  bool is_due_elsewhere(int32_t server, Cell cell) const;
   double highest_without(Cell cell, int32_t server) const;
 
   void apply(const Move& move);

@@ -52,6 +52,7 @@ Newcomers find_newcomers(const PlanState& state) {
 // Moves that cost nothing but loads that are due.
 void level_for_free(PlanState* state, Newcomers newcomers) {
   if (newcomers.all) {
+    newcomers.freedom.all_are_new = true;
     std::fill(newcomers.freedom.quota.begin(), newcomers.freedom.quota.end(), state->num_experts());
   }
   Leveler leveler(state, &newcomers.freedom);
