@@ -22,7 +22,7 @@ from model.peer import PeerError, make_shape
 SCRIPTS = {"model": "bench/model/model.py"}
 BARD = str(ROOT / "models/bard")
 NAMES = ("limits", "thread_pool", "matmul", "paged_mla", "row_codec", "dispatch", "overlap",
-         "model", "cluster", "serve", "failover")
+         "placement", "model", "cluster", "serve", "failover")
 
 # What 1 of the unit is shown as; larger and smaller ones by thousands.
 PREFIXES = ((1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k"), (1, ""), (1e-3, "m"), (1e-6, "u"),
@@ -51,7 +51,7 @@ def command_of(name, flags):
 
 
 def number(value, unit):
-    if unit in ("ratio", "share"):
+    if unit in ("ratio", "share", "max/mean"):
         return f"{value:.3g} "
     for factor, prefix in PREFIXES:
         if abs(value) >= factor:
