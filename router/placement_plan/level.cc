@@ -171,7 +171,13 @@ bool Leveler::apply_without_room() {
   return false;
 }
 
-// A surplus replica of another layer goes, whose holders stay below that layer's highest load.
+// What servers may have of a layer without being in its way: no more than somebody has anyway, and
+// than what somebody must have. The layer may yet become better than it is now.
+double Leveler::harmless_load(int32_t layer) const {
+  return std::min(state_.max_load(layer), std::max(1.0, state_.max_share(layer)));
+}
+
+// A surplus replica of another layer goes, whose holders stay below what is harmless.
 bool Leveler::make_room_by_drop(const Move& move) {
   for (const int32_t layer : state_.layers()) {
     if (layer == move.cell.layer) continue;
@@ -179,7 +185,7 @@ bool Leveler::make_room_by_drop(const Move& move) {
     for (const int32_t expert : state_.items(layer, move.to)) {
       const Cell other{layer, expert};
       if (!state_.has_surplus(other) || !may_drop(move.to, other)) continue;
-      if (highest < 0) highest = state_.max_load(layer);
+      if (highest < 0) highest = harmless_load(layer);
       if (highest_without(other, move.to) > highest) continue;
       state_.remove(move.to, other);
       return true;
@@ -188,7 +194,7 @@ bool Leveler::make_room_by_drop(const Move& move) {
   return false;
 }
 
-// An expert of another layer goes the other way, and leaves that layer's highest load as it was.
+// An expert of another layer goes the other way, where it is harmless.
 bool Leveler::make_room_by_trade(const Move& move) {
   if (state_.free_slots(move.to) < 0) return false;
   Cell lightest{-1, -1};
@@ -199,7 +205,7 @@ bool Leveler::make_room_by_trade(const Move& move) {
     for (const int32_t expert : state_.items(layer, move.to)) {
       const Cell other{layer, expert};
       if (state_.holds(move.from, other) || !is_due_elsewhere(move.to, other)) continue;
-      if (room < 0) room = state_.max_load(layer) - state_.load(layer, move.from);
+      if (room < 0) room = harmless_load(layer) - state_.load(layer, move.from);
       if (state_.share(other) > room) continue;
       if (lightest.layer >= 0 && state_.share(other) >= least) continue;
       lightest = other;

@@ -64,6 +64,7 @@ class Leveler {
   bool may_shift(Cell cell, int32_t from, int32_t to) const;
   bool may_drop(int32_t server, Cell cell) const;
   bool is_due_elsewhere(int32_t server, Cell cell) const;
+  double harmless_load(int32_t layer) const;
   double highest_without(Cell cell, int32_t server) const;
 
   void apply(const Move& move);

@@ -86,6 +86,15 @@ double PlanState::max_load(int32_t layer) const {
   return num_servers_ == 0 ? 0.0 : *std::max_element(first, first + num_servers_);
 }
 
+double PlanState::max_share(int32_t layer) const {
+  double highest = 0;
+  for (int32_t expert = 0; expert < num_experts_; ++expert) {
+    const Cell cell{layer, expert};
+    if (num_holders(cell) > 0) highest = std::max(highest, share(cell));
+  }
+  return highest;
+}
+
 void PlanState::spread(Cell cell, double change_of_each) {
   for (const int32_t s : holders_[index(cell)]) load_[place(cell.layer, s)] += change_of_each;
 }

@@ -59,6 +59,7 @@ class PlanState {
   double share(Cell cell) const { return share(cell, num_holders(cell)); }
   double load(int32_t layer, int32_t server) const { return load_[place(layer, server)]; }
   double max_load(int32_t layer) const;
+  double max_share(int32_t layer) const;  // of any copy
 
   // What the remaining holders would have more of if one went. REQUIRES: two holders or more
   double raise_without_one(Cell cell) const {

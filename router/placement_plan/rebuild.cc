@@ -10,30 +10,15 @@
 namespace conclave {
 namespace {
 
-// Less over the best that can be is no dead end, and more is a bad one.
-constexpr double kGoodEnough = 5e-3;
-constexpr double kBad = 2e-2;
-constexpr int32_t kTriesOfBad = 4;
-
 // How many servers are emptied: the busiest, some of the lightest, some of any.
 constexpr int32_t kNumLightest = 4;
 constexpr int32_t kNumOthers = 3;
 
-using Random = std::minstd_rand;
-
-int32_t below(Random* random, int32_t end) {
+int32_t below(std::minstd_rand* random, int32_t end) {
   return static_cast<int32_t>((*random)() % static_cast<uint32_t>(end));
 }
 
-double highest_share(const PlanState& state, int32_t layer) {
-  double highest = 0;
-  for (int32_t e = 0; e < state.num_experts(); ++e) {
-    if (state.num_holders({layer, e}) > 0) highest = std::max(highest, state.share({layer, e}));
-  }
-  return highest;
-}
-
-std::vector<int32_t> pick_servers(const PlanState& state, int32_t layer, Random* random) {
+std::vector<int32_t> pick_servers(const PlanState& state, int32_t layer, std::minstd_rand* random) {
   std::vector<int32_t> order;
   for (int32_t s = 0; s < state.num_servers(); ++s) {
     if (state.movable(s)) order.push_back(s);
@@ -105,20 +90,27 @@ std::vector<int32_t> least_holders(const PlanState& state, int32_t layer) {
 
 }  // namespace
 
-void rebuild_layer(PlanState* state, Leveler* leveler, int32_t layer, int32_t num_tries) {
-  Random random(static_cast<uint32_t>(layer) + 1);
-  const std::vector<int32_t> least = least_holders(*state, layer);
-  for (int32_t i = 0; i < num_tries * kTriesOfBad; ++i) {
-    const double before = state->max_load(layer);
-    const double over = before - std::max(1.0, highest_share(*state, layer));
-    if (over <= (i < num_tries ? kGoodEnough : kBad)) return;
-    const size_t mark = state->mark();
-    const std::vector<int32_t> servers = pick_servers(*state, layer, &random);
-    const bool placed = refill(state, layer, least, empty(state, layer, servers));
-    while (placed && leveler->step(layer)) {
-    }
-    if (!placed || state->max_load(layer) >= before) state->undo_to(mark);
+LayerRebuild::LayerRebuild(PlanState* state, Leveler* leveler, int32_t layer)
+    : state_(*state),
+      leveler_(*leveler),
+      layer_(layer),
+      least_(least_holders(*state, layer)),
+      random_(static_cast<uint32_t>(layer) + 1) {}
+
+double LayerRebuild::over() const {
+  return state_.max_load(layer_) - std::max(1.0, state_.max_share(layer_));
+}
+
+bool LayerRebuild::try_once() {
+  const double before = state_.max_load(layer_);
+  const size_t mark = state_.mark();
+  const std::vector<int32_t> servers = pick_servers(state_, layer_, &random_);
+  const bool placed = refill(&state_, layer_, least_, empty(&state_, layer_, servers));
+  while (placed && leveler_.step(layer_)) {
   }
+  if (placed && state_.max_load(layer_) < before) return true;
+  state_.undo_to(mark);
+  return false;
 }
 
 }  // namespace conclave

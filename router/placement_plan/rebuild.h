@@ -1,21 +1,38 @@
 // Out of a dead end: where no single move takes load off a layer's busiest server, a few servers
 // are emptied of the layer and filled anew, and what does not turn out better is taken back.
 //
-// For loads that are due wherever they go: everything on servers that take new
-// may move. Deterministic:
-// the servers come from a generator with a fixed seed. One thread. A try costs what levelling a
-// layer does.
+// For loads that are due wherever they go, or that are paid for: anything on servers that take new
+// may move. Deterministic: the servers come from a generator with a fixed seed. One thread. A try
+// costs what levelling a layer does.
 #pragma once
 
 #include <cstdint>
+#include <random>
+#include <vector>
 
 #include "router/placement_plan/level.h"
 #include "router/placement_plan/plan_state.h"
 
 namespace conclave {
 
-// Tries `num_tries` times while the layer is 0.5 % over the best that can be, four times as often
-// while it is 2 % over.
-void rebuild_layer(PlanState* state, Leveler* leveler, int32_t layer, int32_t num_tries);
+class LayerRebuild {
+ public:
+  // All outlive this.
+  LayerRebuild(PlanState* state, Leveler* leveler, int32_t layer);
+
+  // How much the layer's busiest server has over the mean, or over the layer's largest share where
+  // that is more: where it is nothing there is nothing to try for.
+  double over() const;
+
+  // Whether it found something better.
+  bool try_once();
+
+ private:
+  PlanState& state_;
+  Leveler& leveler_;
+  const int32_t layer_;
+  const std::vector<int32_t> least_;  // [E] holders that each expert keeps
+  std::minstd_rand random_;
+};
 
 }  // namespace conclave

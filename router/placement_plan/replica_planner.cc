@@ -15,8 +15,13 @@ namespace {
 // min_gain, so there are few; the limit is for a min_gain of nothing.
 constexpr int kMaxRounds = 16;
 
-// Ways out of a dead end that a plan from nothing tries in a layer.
-constexpr int32_t kNumRebuilds = 12;
+// Ways out of dead ends that are tried in a layer, for free and for gain: while it has more over
+// the best that can be than is good enough, and more of them while it has much more.
+constexpr double kGoodEnough = 5e-3;
+constexpr int32_t kNumTries = 12;
+constexpr double kBad = 2e-2;
+constexpr int32_t kNumTriesOfBad = 48;
+constexpr int32_t kNumPaidTries = 12;
 
 // What a move must take off a server, of its layer's mean, to be looked at when loads cost.
 constexpr double kLeastPaid = 5e-4;
@@ -49,6 +54,14 @@ Newcomers find_newcomers(const PlanState& state) {
   return newcomers;
 }
 
+void rebuild_for_free(PlanState* state, Leveler* leveler, int32_t layer) {
+  LayerRebuild rebuild(state, leveler, layer);
+  for (int32_t i = 0; i < kNumTriesOfBad; ++i) {
+    if (rebuild.over() <= (i < kNumTries ? kGoodEnough : kBad)) return;
+    rebuild.try_once();
+  }
+}
+
 // Moves that cost nothing but loads that are due.
 void level_for_free(PlanState* state, Newcomers newcomers) {
   if (newcomers.all) {
@@ -60,7 +73,7 @@ void level_for_free(PlanState* state, Newcomers newcomers) {
     if (newcomers.all) {
       while (leveler.step(layer)) {
       }
-      rebuild_layer(state, &leveler, layer, kNumRebuilds);
+      rebuild_for_free(state, &leveler, layer);
     } else {
       while (leveler.step_past_stuck(layer)) {
       }
@@ -68,8 +81,8 @@ void level_for_free(PlanState* state, Newcomers newcomers) {
   }
 }
 
-// Moves that are worth their loads: the first few that bring what all bring, but for the slack, or
-// none.
+// Moves that are worth their loads: the first few that leave less than is worth a
+// move, or none.
 void level_for_gain(PlanState* state, int32_t layer, const PlanOptions& options) {
   const double before = state->max_load(layer);
   const double needed = before * (1 - options.min_gain);
@@ -82,8 +95,12 @@ void level_for_gain(PlanState* state, int32_t layer, const PlanOptions& options)
   const Freedom anything{.all = true, .least_gain = kLeastPaid, .is_newcomer = {}, .quota = {}};
   Leveler leveler(state, &anything);
   while (leveler.step(layer)) steps.push_back({state->mark(), state->max_load(layer)});
+  LayerRebuild rebuild(state, &leveler, layer);
+  for (int32_t i = 0; i < kNumPaidTries && rebuild.over() > options.min_gain; ++i) {
+    if (rebuild.try_once()) steps.push_back({state->mark(), state->max_load(layer)});
+  }
   const double last = steps.back().highest;
-  const double enough = std::min(needed, last * (1 + options.slack));
+  const double enough = std::min(needed, last / std::max(1 - options.min_gain, 1e-9));
   const auto stop = std::find_if(steps.begin(), steps.end(),
                                  [&](const Step& step) { return step.highest <= enough; });
   state->undo_to(stop == steps.end() ? steps.front().mark : stop->mark);

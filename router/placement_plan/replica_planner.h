@@ -53,11 +53,9 @@ struct PlanInput {
 };
 
 struct PlanOptions {
-  // A layer's moves that only balance must lower its max over mean by this share of it, together.
+  // A layer's moves that only balance must lower its max over mean by this share of it, together,
+  // and end where all that are left to be found would lower it by less. In [0, 1]; 1: none.
   double min_gain = 0.05;
-  // Balancing stops at this much over the best that its moves could find: the last bit costs the
-  // most moves.
-  double slack = 0.02;
   // An expert is hot, and replicated into spare room by a plan from nothing, while a copy of it
   // makes more than this share of a server's mean load in its layer.
   double hot_share = 0.1;
