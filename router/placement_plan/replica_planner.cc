@@ -20,7 +20,8 @@ constexpr int kMaxRounds = 16;
 constexpr double kGoodEnough = 5e-3;
 constexpr int32_t kNumTries = 12;
 constexpr double kBad = 2e-2;
-constexpr int32_t kNumTriesOfBad = 48;
+constexpr int32_t kMaxTriesOfBad = 256;
+constexpr int32_t kTriesOfAllLayers = 48 * 58;  // few layers may take longer each
 constexpr int32_t kNumPaidTries = 12;
 
 // What a move must take off a server, of its layer's mean, to be looked at when loads cost.
@@ -56,7 +57,9 @@ Newcomers find_newcomers(const PlanState& state) {
 
 void rebuild_for_free(PlanState* state, Leveler* leveler, int32_t layer) {
   LayerRebuild rebuild(state, leveler, layer);
-  for (int32_t i = 0; i < kNumTriesOfBad; ++i) {
+  const auto num_layers = static_cast<int32_t>(state->layers().size());
+  const int32_t end = std::min(kMaxTriesOfBad, kTriesOfAllLayers / num_layers);
+  for (int32_t i = 0; i < end; ++i) {
     if (rebuild.over() <= (i < kNumTries ? kGoodEnough : kBad)) return;
     rebuild.try_once();
   }
@@ -81,8 +84,7 @@ void level_for_free(PlanState* state, Newcomers newcomers) {
   }
 }
 
-// Moves that are worth their loads: the first few that leave less than is worth a
-// move, or none.
+// Moves that are worth their loads: the first few that leave less than is worth a move, or none.
 void level_for_gain(PlanState* state, int32_t layer, const PlanOptions& options) {
   const double before = state->max_load(layer);
   const double needed = before * (1 - options.min_gain);
