@@ -7,7 +7,7 @@
 
 namespace conclave {
 
-ExpertBatcher::ExpertBatcher(const ModelConfig* config, const ExpertWeights* weights,
+ExpertBatcher::ExpertBatcher(const ModelConfig* config, const HeldExperts* weights,
                              ExpertEngine* engine, const Options& options)
     : options_(options), config_(config), weights_(weights), engine_(engine) {}
 
@@ -38,6 +38,19 @@ bool ExpertBatcher::run_once() {
   std::vector<SharedBytes> said = engine_->run(batch.front().layer_idx, batch);
   for (size_t i = 0; i < batch.size(); ++i) batch[i].done(std::move(said[i]));
   return true;
+}
+
+void ExpertBatcher::refuse_unheld() {
+  std::deque<ExpertJob> queue;
+  queue.swap(queue_);
+  for (ExpertJob& job : queue) {
+    const absl::Status status = check_job(job, *config_, *weights_);
+    if (status.ok()) {
+      queue_.push_back(std::move(job));
+    } else {
+      job.done(status);
+    }
+  }
 }
 
 std::vector<ExpertJob> ExpertBatcher::take_batch() {

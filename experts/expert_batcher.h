@@ -25,7 +25,7 @@ class ExpertBatcher {
   };
 
   // `config`, `weights` and `engine` outlive the batcher.
-  ExpertBatcher(const ModelConfig* config, const ExpertWeights* weights, ExpertEngine* engine,
+  ExpertBatcher(const ModelConfig* config, const HeldExperts* weights, ExpertEngine* engine,
                 const Options& options);
 
   // Takes the job over; job.done is called now if it is refused, from run_once() otherwise.
@@ -34,6 +34,9 @@ class ExpertBatcher {
   // Runs one batch. False when nothing is queued.
   bool run_once();
 
+  // Answers queued jobs whose experts were taken out of the weights since with NOT_FOUND.
+  void refuse_unheld();
+
   int32_t num_queued() const { return static_cast<int32_t>(queue_.size()); }
 
  private:
@@ -41,7 +44,7 @@ class ExpertBatcher {
 
   const Options options_;
   const ModelConfig* const config_;
-  const ExpertWeights* const weights_;
+  const HeldExperts* const weights_;
   ExpertEngine* const engine_;
   std::deque<ExpertJob> queue_;  // oldest first
 };

@@ -9,7 +9,7 @@
 
 namespace conclave {
 
-ExpertEngine::ExpertEngine(const ModelConfig& config, const ExpertWeights* weights,
+ExpertEngine::ExpertEngine(const ModelConfig& config, const HeldExperts* weights,
                            Executor* executor, int32_t max_group_rows)
     : hidden_dim_(config.hidden_dim),
       weights_(weights),

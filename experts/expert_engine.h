@@ -18,8 +18,8 @@
 #include "common/executor.h"
 #include "common/rows.h"
 #include "experts/expert_job.h"
+#include "experts/held_experts.h"
 #include "model/config/model_config.h"
-#include "model/weights/weights.h"
 
 namespace conclave {
 
@@ -28,7 +28,7 @@ class ExpertEngine {
   static constexpr int32_t kDefaultGroupRows = 256;
 
   // `weights` and `executor` outlive the engine.
-  ExpertEngine(const ModelConfig& config, const ExpertWeights* weights, Executor* executor,
+  ExpertEngine(const ModelConfig& config, const HeldExperts* weights, Executor* executor,
                int32_t max_group_rows = kDefaultGroupRows);
 
   // Bytes of scratch that an engine takes.
@@ -53,7 +53,7 @@ class ExpertEngine {
                  std::span<const ExpertJob> jobs, std::vector<SharedBytes>* said);
 
   const int32_t hidden_dim_;  // D
-  const ExpertWeights* const weights_;
+  const HeldExperts* const weights_;
   Executor* const executor_;
   Matrix<float> x_;     // [max_group_rows, D]
   Matrix<float> gate_;  // [max_group_rows, F]

@@ -47,7 +47,7 @@ absl::Status check_shape(const ExpertJob& job, const ModelConfig& config) {
 
 // Within a row experts ascend, so none is asked twice.
 absl::Status check_experts(const ExpertJob& job, const ModelConfig& config,
-                           const ExpertWeights& weights) {
+                           const HeldExperts& weights) {
   for (int32_t m = 0; m < job.num_rows(); ++m) {
     for (int32_t p = job.pick_begin[m]; p < job.pick_begin[m + 1]; ++p) {
       const int32_t expert = job.pick_expert[p];
@@ -71,7 +71,7 @@ absl::Status check_experts(const ExpertJob& job, const ModelConfig& config,
 }  // namespace
 
 absl::Status check_job(const ExpertJob& job, const ModelConfig& config,
-                       const ExpertWeights& weights) {
+                       const HeldExperts& weights) {
   if (job.layer_idx < 0 || job.layer_idx >= config.num_layers ||
       !config.is_moe_layer(job.layer_idx)) {
     return absl::InvalidArgumentError(

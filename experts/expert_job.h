@@ -11,8 +11,8 @@
 #include "absl/status/statusor.h"
 #include "common/dtype.h"
 #include "common/shared_bytes.h"
+#include "experts/held_experts.h"
 #include "model/config/model_config.h"
-#include "model/weights/weights.h"
 
 namespace conclave {
 
@@ -36,7 +36,6 @@ struct ExpertJob {
 
 // INVALID_ARGUMENT for a job that no server could run (shape, type, CSR, ids outside the model),
 // NOT_FOUND naming the expert for one that is held elsewhere.
-absl::Status check_job(const ExpertJob& job, const ModelConfig& config,
-                       const ExpertWeights& weights);
+absl::Status check_job(const ExpertJob& job, const ModelConfig& config, const HeldExperts& weights);
 
 }  // namespace conclave

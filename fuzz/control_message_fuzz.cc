@@ -57,7 +57,9 @@ class World {
     } else if (kind % 4 == 1) {
       v1::Heartbeat beat;
       if (!beat.ParseFromArray(bytes.data(), size)) return;
-      check_one_line(membership_.heartbeat(ServerId{kind / 4}, from_proto(beat)));
+      const auto heartbeat = from_proto(beat, config_);
+      check_one_line(heartbeat.status());
+      if (heartbeat.ok()) check_one_line(membership_.heartbeat(ServerId{kind / 4}, *heartbeat));
     } else if (kind % 4 == 2) {
       v1::PlacementUpdate update;
       if (!update.ParseFromArray(bytes.data(), size)) return;

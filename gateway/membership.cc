@@ -20,7 +20,7 @@ bool overlap(const ExpertSet& a, const ExpertSet& b) { return a.minus(b).size() 
 // Whether each could do the other's work, so that their bits must be the same.
 bool stand_in(const ServerFacts& a, const ServerFacts& b) {
   if (a.role != b.role) return false;
-  return a.role == ServerRole::kAttentionNode || overlap(a.held, b.held);
+  return a.role == ServerRole::kAttentionNode || a.managed || b.managed || overlap(a.held, b.held);
 }
 
 }  // namespace
@@ -51,6 +51,7 @@ absl::StatusOr<ServerId> Membership::join(ServerFacts facts) {
   ASSIGN_OR_RETURN(const ServerId server, number_of(facts.id));
 
   Member& member = members_[server];
+  member.withdrawn = ExpertSet(all_.num_layers(), all_.num_experts());
   member.facts = std::move(facts);
   member.heard = clock_->now();
   update_exact();
@@ -98,6 +99,10 @@ absl::Status Membership::heartbeat(ServerId server, Heartbeat beat) {
   }
   RETURN_IF_ERROR(check_heartbeat(beat, all_.num_layers()));
   Member& member = found->second;
+  if (beat.holding) {
+    RETURN_IF_ERROR(check_holding(*beat.holding, member.facts, all_));
+  }
+  const bool holds_else = beat.holding && take_holding(*beat.holding, &member);
   const bool drain_changed = member.last.draining != beat.draining;
   // Control was started again, and its clock had gone back.
   const bool version_is_old = beat.placement_version > view_.version;
@@ -105,9 +110,31 @@ absl::Status Membership::heartbeat(ServerId server, Heartbeat beat) {
   member.heard = clock_->now();
   member.picks.record(beat.experts.picks);
   member.last = std::move(beat);
-  if (version_is_old || (drain_changed && !member.is_node())) change_view();
+  if (version_is_old || holds_else || (drain_changed && !member.is_node())) change_view();
   roll_picks();
   return absl::OkStatus();
+}
+
+bool Membership::take_holding(const Holding& holding, Member* member) {
+  member->facts.held_bytes = holding.held_bytes;
+  if (member->facts.held == holding.held) return false;
+  member->facts.held = holding.held;
+  return true;
+}
+
+void Membership::withdraw(ServerId server, ExpertSet experts) {
+  const auto found = members_.find(server);
+  if (found == members_.end() || found->second.withdrawn == experts) return;
+  found->second.withdrawn = std::move(experts);
+  change_view();
+}
+
+int64_t Membership::acknowledged() const {
+  int64_t lowest = view_.version;
+  for (const auto& [server, member] : members_) {
+    if (member.is_node()) lowest = std::min(lowest, member.last.placement_version);
+  }
+  return lowest;
 }
 
 void Membership::leave(ServerId server) {
@@ -151,7 +178,7 @@ void Membership::change_view() {
                              .id = member.facts.id,
                              .address = member.facts.address,
                              .shm_endpoint = member.facts.shm_endpoint,
-                             .held = member.facts.held,
+                             .held = member.facts.held.minus(member.withdrawn),
                              .draining = member.last.draining});
   }
   update_coverage();
@@ -205,11 +232,9 @@ bool Membership::may_leave(ServerId server) const {
   if (leaver.is_node()) {
     return leaver.last.node.num_running == 0 && leaver.last.node.num_waiting == 0;
   }
-  return std::all_of(members_.begin(), members_.end(), [&leaver](const auto& entry) {
-    const Member& member = entry.second;
-    if (!member.is_node()) return true;
-    return leaver.replaced_at && member.last.placement_version >= *leaver.replaced_at;
-  });
+  const bool has_nodes = std::any_of(members_.begin(), members_.end(),
+                                     [](const auto& entry) { return entry.second.is_node(); });
+  return !has_nodes || (leaver.replaced_at && acknowledged() >= *leaver.replaced_at);
 }
 
 std::vector<NodeInfo> Membership::nodes() const {

@@ -3,12 +3,13 @@
 //
 // A ServerId stands for a server's name for the life of this object: the same name gets the same
 // number again, and no other name ever does. The placement's version rises with every change of the
-// view. Draining expert servers stay in the view, for they serve until they go.
+// view. Draining expert servers stay in the view, for they serve until they go. The view names what
+// servers hold, less what was withdrawn because they are to release it.
 //
 // Profiles (contract C1): a server whose weights are not the cluster's never joins. One whose
 // numeric profile disagrees with that of a member it could stand in for (an expert server that
-// holds one of its experts, an attention node for another) joins only with `allow_mixed`. Others
-// may disagree; exact() then says so.
+// holds one of its experts, or is to hold what control says; an attention node for another) joins
+// only with `allow_mixed`. Others may disagree; exact() then says so.
 //
 // One thread. A heartbeat costs what it carries; a change of members costs S * L * E.
 #pragma once
@@ -81,6 +82,14 @@ class Membership {
   // No effect for one that is no member.
   void leave(ServerId server);
 
+  // From now on the view does not say that the server holds any of `experts`, whatever it holds.
+  // No effect for one that is no member.
+  void withdraw(ServerId server, ExpertSet experts);
+
+  // Every attention node uses this version of the placement or a later one. The highest there is
+  // when there is no attention node.
+  int64_t acknowledged() const;
+
   // Takes out who was silent for too long, in ascending order. Its line is to be closed: under the
   // same number another process may join at once.
   //
@@ -112,6 +121,7 @@ class Membership {
     Heartbeat last;
     absl::Time heard;
     PickWindow picks;
+    ExpertSet withdrawn;  // of what it holds
     // The first version in which others hold all it holds, while it drains.
     std::optional<int64_t> replaced_at;
 
@@ -119,6 +129,7 @@ class Membership {
   };
 
   absl::Status check_profile(const ServerFacts& facts) const;
+  bool take_holding(const Holding& holding, Member* member);
   absl::StatusOr<ServerId> number_of(const std::string& id);
   void erase(std::map<ServerId, Member>::iterator member);
   void change_view();

@@ -12,6 +12,7 @@ namespace conclave {
 namespace {
 
 constexpr uint64_t kMaxCapacityBytes = uint64_t{1} << 50;
+constexpr size_t kMaxProblemBytes = 1024;
 constexpr int64_t kMaxCacheTokens = int64_t{1} << 40;
 constexpr int64_t kMaxPlacementVersion = int64_t{1} << 62;  // there is always a next one
 
@@ -33,7 +34,6 @@ absl::Status check_profile(const NumericProfile& profile) {
 }
 
 absl::Status check_held(const ExpertSet& held, const ExpertSet& all) {
-  if (held.empty()) return absl::InvalidArgumentError("held is empty: the server has no expert");
   if (held.num_layers() != all.num_layers() || held.num_experts() != all.num_experts()) {
     return absl::InvalidArgumentError(absl::StrFormat(
         "held is of %d layers with %d experts, the model has %d with %d", held.num_layers(),
@@ -56,6 +56,14 @@ absl::Status check_expert_server(const ServerFacts& facts, const ExpertSet& all)
   }
   if (!facts.shm_endpoint.empty()) {
     RETURN_IF_ERROR(check_name("shm_endpoint", facts.shm_endpoint));
+  }
+  if (facts.managed && (facts.expert_bytes < 1 || facts.expert_bytes > facts.capacity_bytes)) {
+    return absl::InvalidArgumentError(
+        absl::StrFormat("expert_bytes is %d, must be in [1, capacity_bytes] of a managed server",
+                        facts.expert_bytes));
+  }
+  if (facts.held.empty() && !facts.managed) {
+    return absl::InvalidArgumentError("held is empty: the server has no expert");
   }
   return check_held(facts.held, all);
 }
@@ -82,6 +90,32 @@ absl::Status check_facts(const ServerFacts& facts, const ExpertSet& all) {
   RETURN_IF_ERROR(check_profile(facts.profile));
   const bool is_node = facts.role == ServerRole::kAttentionNode;
   return is_node ? check_node(facts) : check_expert_server(facts, all);
+}
+
+absl::Status check_holding(const Holding& holding, const ServerFacts& facts, const ExpertSet& all) {
+  if (holding.order < 0) return absl::InvalidArgumentError("order is negative");
+  if (holding.problem.size() > kMaxProblemBytes) {
+    return absl::InvalidArgumentError(absl::StrFormat("problem has %d bytes, must have at most %d",
+                                                      holding.problem.size(), kMaxProblemBytes));
+  }
+  if (holding.held_bytes > facts.capacity_bytes) {
+    return absl::InvalidArgumentError(absl::StrFormat(
+        "held_bytes is %d, more than capacity_bytes %d", holding.held_bytes, facts.capacity_bytes));
+  }
+  RETURN_IF_ERROR(check_held(holding.held, all));
+  if (!facts.managed && holding.held != facts.held) {
+    return absl::InvalidArgumentError(
+        "a server that is not managed holds something else than before");
+  }
+  const std::vector<int64_t>& picks = holding.picks;
+  if (!picks.empty() && static_cast<int64_t>(picks.size()) != holding.held.size()) {
+    return absl::InvalidArgumentError(absl::StrFormat("holding.picks has %d experts, held has %d",
+                                                      picks.size(), holding.held.size()));
+  }
+  if (std::all_of(picks.begin(), picks.end(), [](int64_t count) { return count >= 0; })) {
+    return absl::OkStatus();
+  }
+  return absl::InvalidArgumentError("holding.picks has a negative count");
 }
 
 absl::Status check_heartbeat(const Heartbeat& beat, int32_t num_layers) {

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -29,7 +30,9 @@ struct ServerFacts {
   uint64_t capacity_bytes = 0;
   uint64_t held_bytes = 0;
   ExpertSet held;
-  std::string shm_endpoint;  // where processes of its machine find it; empty: nowhere
+  std::string shm_endpoint;   // where processes of its machine find it; empty: nowhere
+  bool managed = false;       // it loads and releases experts as control orders
+  uint64_t expert_bytes = 0;  // that one expert takes there; managed servers
 
   // Attention nodes.
   int64_t cache_tokens = 0;
@@ -52,12 +55,33 @@ struct ExpertLoad {
   std::vector<int64_t> picks;  // [L] answered since the start; may be empty: not told
 };
 
+// What an expert server holds now.
+struct Holding {
+  ExpertSet held;
+  uint64_t held_bytes = 0;
+  int64_t order = 0;           // the latest that it goes by; 0: none yet on this line to control
+  std::string problem;         // why it does not load what it was ordered; empty: nothing
+  std::vector<int64_t> picks;  // answered since the start by expert of `held`, ascending layers,
+                               // in each ascending experts; may be empty: not told
+
+  bool operator==(const Holding&) const = default;
+};
+
+// All that a managed expert server is to hold.
+struct ExpertOrder {
+  int64_t order = 0;  // from 1 on each line to control
+  ExpertSet hold;
+
+  bool operator==(const ExpertOrder&) const = default;
+};
+
 // What a server says again and again.
 struct Heartbeat {
-  bool draining = false;          // it wants to leave
-  int64_t placement_version = 0;  // the newest in use there; attention nodes
-  NodeLoad node;                  // attention nodes
-  ExpertLoad experts;             // expert servers
+  bool draining = false;           // it wants to leave
+  int64_t placement_version = 0;   // the newest in use there; attention nodes
+  NodeLoad node;                   // attention nodes
+  ExpertLoad experts;              // expert servers
+  std::optional<Holding> holding;  // expert servers
 };
 
 // An attention node as those see it who give it work.
@@ -76,5 +100,8 @@ struct NodeInfo {
 // whose routed experts are `all`.
 absl::Status check_facts(const ServerFacts& facts, const ExpertSet& all);
 absl::Status check_heartbeat(const Heartbeat& beat, int32_t num_layers);
+
+// The same for what a server of these facts says to hold.
+absl::Status check_holding(const Holding& holding, const ServerFacts& facts, const ExpertSet& all);
 
 }  // namespace conclave

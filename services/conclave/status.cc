@@ -4,6 +4,7 @@
 #include <memory>
 #include <string>
 
+#include "absl/strings/escaping.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "common/host_memory.h"
@@ -62,11 +63,18 @@ void print_expert_servers(const v1::GetStatusResponse& status) {
   for (const v1::ExpertServerStatus& server : status.expert_servers()) {
     int64_t picks = 0;
     for (const int64_t some : server.load().picks()) picks += some;
-    std::printf("expert server   %-20s %-22s %d experts, %s, %d picks answered, %d legs queued%s\n",
-                server.server_id().c_str(), server.address().c_str(),
-                static_cast<int>(num_experts(server.held())),
-                format_bytes(server.held_bytes()).c_str(), static_cast<int>(picks),
-                server.load().num_queued_legs(), server.draining() ? ", draining" : "");
+    const std::string to_load =
+        server.num_to_load() == 0 ? "" : absl::StrCat(", ", server.num_to_load(), " to load");
+    std::printf(
+        "expert server   %-20s %-22s %d experts, %s of %s, %d picks answered, %d legs queued%s%s\n",
+        server.server_id().c_str(), server.address().c_str(),
+        static_cast<int>(num_experts(server.held())), format_bytes(server.held_bytes()).c_str(),
+        format_bytes(server.capacity_bytes()).c_str(), static_cast<int>(picks),
+        server.load().num_queued_legs(), to_load.c_str(), server.draining() ? ", draining" : "");
+    if (!server.problem().empty()) {
+      std::printf("                %s cannot load: %s\n", server.server_id().c_str(),
+                  absl::Utf8SafeCEscape(server.problem()).c_str());
+    }
   }
 }
 

@@ -62,6 +62,7 @@ LocalCluster::Options cluster_options(const UpFlags& flags, const std::string& d
                                 .attention_nodes = flags.attention_nodes,
                                 .expert_servers = flags.expert_servers,
                                 .min_replicas = flags.min_replicas,
+                                .managed = true,
                                 .port = flags.port,
                                 .routing = flags.routing,
                                 .transport = flags.transport,

@@ -5,6 +5,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
+#include "absl/strings/strip.h"
 #include "common/host_memory.h"
 #include "common/status_macros.h"
 #include "experts/expert_engine.h"
@@ -16,7 +17,7 @@ namespace {
 // Said before loading, or refused with the same words.
 absl::Status check_memory(const ExpertServerFlags& flags, const ExpertHolding& holding) {
   const ModelFolder& folder = holding.folder;
-  const uint64_t weights = static_cast<uint64_t>(holding.held.size()) * folder.size.expert_bytes;
+  const uint64_t weights = holding.held_bytes();
   const uint64_t scratch = ExpertEngine::scratch_bytes(folder.config);
   const uint64_t available = host_memory().available_bytes;
   const bool fits = weights <= holding.capacity_bytes && weights + scratch <= available;
@@ -35,13 +36,23 @@ absl::Status check_memory(const ExpertServerFlags& flags, const ExpertHolding& h
       format_bytes(available)));
 }
 
-absl::StatusOr<ExpertSet> parse_held(const ExpertServerFlags& flags, const ModelConfig& config) {
+// "auto", "auto:SET" or "SET".
+absl::Status parse_experts(const ExpertServerFlags& flags, ExpertHolding* holding) {
+  const ModelConfig& config = holding->folder.config;
   if (config.moe.gate.num_experts == 0) {
     return absl::FailedPreconditionError(
         absl::StrCat(flags.server.model, " has no routed experts: it needs no expert server"));
   }
-  ASSIGN_OR_RETURN(ExpertSet held, ExpertSet::parse(flags.experts, config));
-  if (!held.empty()) return held;
+  absl::string_view set = flags.experts;
+  holding->managed = absl::ConsumePrefix(&set, "auto");
+  holding->held = ExpertSet(config.num_layers, config.moe.gate.num_experts);
+  if (holding->managed && set.empty()) return absl::OkStatus();
+  if (holding->managed && !absl::ConsumePrefix(&set, ":")) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("--experts ", flags.experts, ": auto is followed by nothing, or by :SET"));
+  }
+  ASSIGN_OR_RETURN(holding->held, ExpertSet::parse({set.data(), set.size()}, config));
+  if (!holding->held.empty()) return absl::OkStatus();
   return absl::InvalidArgumentError(absl::StrCat("--experts ", flags.experts, " are none"));
 }
 
@@ -53,18 +64,20 @@ absl::StatusOr<std::unique_ptr<ExpertHolding>> load_holding(const ExpertServerFl
   auto holding = std::make_unique<ExpertHolding>();
   ASSIGN_OR_RETURN(holding->folder,
                    read_model_folder(flags.server.model, flags.server.weights.types()));
-  ASSIGN_OR_RETURN(holding->held, parse_held(flags, holding->folder.config));
+  RETURN_IF_ERROR(parse_experts(flags, holding.get()));
   holding->capacity_bytes =
       flags.capacity_bytes == 0 ? host_memory().available_bytes : flags.capacity_bytes;
   RETURN_IF_ERROR(check_memory(flags, *holding));
   const ModelFolder& folder = holding->folder;
-  ASSIGN_OR_RETURN(holding->weights,
+  ASSIGN_OR_RETURN(ExpertWeights weights,
                    load_experts(*folder.checkpoint, folder.config, holding->held, progress,
                                 {.types = folder.weights(), .executor = executor}));
+  const uint64_t weight_bytes = weights.num_bytes;
+  holding->weights = std::make_unique<HeldExperts>(std::move(weights));
   // Control believes nobody who holds more than there is room for.
-  holding->capacity_bytes = std::max(holding->capacity_bytes, holding->weights.num_bytes);
+  holding->capacity_bytes = std::max(holding->capacity_bytes, holding->held_bytes());
   holding->profile = profile_of_weights(*folder.checkpoint, folder.weights());
-  log_info("loaded", {{"weight_bytes", holding->weights.num_bytes},
+  log_info("loaded", {{"weight_bytes", weight_bytes},
                       {"weight_type", holding->profile.weight_type},
                       {"instructions", holding->profile.instructions}});
   return holding;

@@ -1,11 +1,12 @@
-// What an expert server holds: the model's folder, its share of the experts, and how much memory
-// that takes. Immutable after loading.
+// What an expert server starts with: the model's folder, the experts it is told to hold, and how
+// much memory they may take.
 #pragma once
 
 #include <memory>
 
 #include "absl/status/statusor.h"
 #include "common/executor.h"
+#include "experts/held_experts.h"
 #include "model/numeric_profile.h"
 #include "model/weights/expert_set.h"
 #include "model/weights/load_meter.h"
@@ -16,9 +17,14 @@ namespace conclave {
 
 struct ExpertHolding {
   ModelFolder folder;
-  ExpertSet held;
+  ExpertSet held;        // at the start
+  bool managed = false;  // control orders what it holds later
   uint64_t capacity_bytes = 0;
-  ExpertWeights weights;
+  std::unique_ptr<HeldExperts> weights;  // the engine's, from its start on
+
+  uint64_t held_bytes() const {
+    return static_cast<uint64_t>(held.size()) * folder.size.expert_bytes;
+  }
   NumericProfile profile;
 };
 

@@ -31,6 +31,17 @@ ExpertMetrics::ExpertMetrics(Metrics* metrics)
       weight_bytes_(metrics->gauge("conclave_expert_weight_bytes", "Bytes of the weights held")),
       held_experts_(metrics->gauge("conclave_expert_held_experts",
                                    "Pairs of layer and expert that are held")),
+      missing_experts_(metrics->gauge("conclave_expert_missing_experts",
+                                      "Pairs of layer and expert that control has ordered and "
+                                      "that are not held yet")),
+      loaded_(metrics->counter("conclave_expert_loads_total",
+                               "Pairs of layer and expert that were loaded while serving")),
+      loaded_bytes_(metrics->counter("conclave_expert_load_bytes_total",
+                                     "Bytes of the weights that were loaded while serving")),
+      load_seconds_(metrics->counter("conclave_expert_load_seconds_total",
+                                     "Time that loading while serving took")),
+      released_(metrics->counter("conclave_expert_releases_total",
+                                 "Pairs of layer and expert that were released")),
       streams_(metrics->gauge("conclave_expert_streams", "Open streams of legs")),
       registered_(metrics->gauge("conclave_control_registered",
                                  "1 while control knows this server, else 0")) {
@@ -56,6 +67,12 @@ void ExpertMetrics::on_answer(const Answer& answer) {
 void ExpertMetrics::on_step(int64_t num_picks, absl::Duration duration) {
   batch_picks_.Observe(static_cast<double>(num_picks));
   step_seconds_.Observe(absl::ToDoubleSeconds(duration));
+}
+
+void ExpertMetrics::on_loaded(int64_t num_experts, uint64_t num_bytes, absl::Duration duration) {
+  loaded_.Increment(static_cast<double>(num_experts));
+  loaded_bytes_.Increment(static_cast<double>(num_bytes));
+  load_seconds_.Increment(absl::ToDoubleSeconds(duration));
 }
 
 void ExpertMetrics::set_weights(uint64_t num_bytes, int64_t num_experts) {

@@ -30,6 +30,12 @@ class ExpertMetrics {
 
   void set_queued_legs(int64_t count) { queued_legs_.Set(static_cast<double>(count)); }
   void set_weights(uint64_t num_bytes, int64_t num_experts);
+
+  // What control orders: experts that are missing yet, a part that came, experts let go.
+  // Thread-safe.
+  void set_missing(int64_t num_experts) { missing_experts_.Set(static_cast<double>(num_experts)); }
+  void on_loaded(int64_t num_experts, uint64_t num_bytes, absl::Duration duration);
+  void on_released(int64_t num_experts) { released_.Increment(static_cast<double>(num_experts)); }
   void set_streams(int32_t count) { streams_.Set(count); }
   void set_registered(bool registered) { registered_.Set(registered ? 1 : 0); }
 
@@ -46,6 +52,11 @@ class ExpertMetrics {
   prometheus::Gauge& queued_legs_;
   prometheus::Gauge& weight_bytes_;
   prometheus::Gauge& held_experts_;
+  prometheus::Gauge& missing_experts_;
+  prometheus::Counter& loaded_;
+  prometheus::Counter& loaded_bytes_;
+  prometheus::Counter& load_seconds_;
+  prometheus::Counter& released_;
   prometheus::Gauge& streams_;
   prometheus::Gauge& registered_;
 };

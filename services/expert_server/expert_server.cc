@@ -1,5 +1,6 @@
 #include "services/expert_server/expert_server.h"
 
+#include <atomic>
 #include <memory>
 #include <utility>
 
@@ -11,6 +12,7 @@
 #include "router/shm/shm_server.h"
 #include "router/wire/leg_service.h"
 #include "services/expert_server/expert_holding.h"
+#include "services/expert_server/expert_keeper.h"
 #include "services/expert_server/expert_metrics.h"
 #include "services/expert_server/expert_worker.h"
 #include "services/server/control_client.h"
@@ -43,7 +45,10 @@ class ExpertServer {
   absl::Status load(StopSignal* stop, ReadyLine* ready);
   void offer_shared_memory();
   ServerFacts facts() const;
+  ControlClient::Listener listener(StopSignal* stop);
+  Heartbeat heartbeat() const;
   int32_t num_callers() const;
+  void on_change();
   void look();
 
   const ExpertServerFlags& flags_;
@@ -54,9 +59,11 @@ class ExpertServer {
   std::unique_ptr<ThreadPool> threads_;
   std::unique_ptr<ShmServer> shm_;  // null: legs come by gRPC alone
   std::unique_ptr<ExpertWorker> worker_;
+  std::unique_ptr<ExpertKeeper> keeper_;
   std::unique_ptr<LegService> service_;
   std::unique_ptr<GrpcDoor> door_;
   std::unique_ptr<ControlClient> control_;
+  std::atomic<ControlClient*> line_{nullptr};  // control_, for the keeper's thread
 };
 
 absl::Status ExpertServer::load(StopSignal* stop, ReadyLine* ready) {
@@ -67,17 +74,23 @@ absl::Status ExpertServer::load(StopSignal* stop, ReadyLine* ready) {
   };
   ASSIGN_OR_RETURN(threads_, ThreadPool::start(flags_.server.pool()));
   ASSIGN_OR_RETURN(holding_, load_holding(flags_, progress, threads_.get()));
-  counts_.set_weights(holding_->weights.num_bytes, holding_->held.size());
   offer_shared_memory();
   worker_ = std::make_unique<ExpertWorker>(
       ExpertWorker::Parts{.config = &holding_->folder.config,
-                          .weights = &holding_->weights,
+                          .weights = holding_->weights.get(),
                           .executor = threads_.get(),
                           .clock = &clock_,
                           .metrics = &counts_,
                           .source = shm_.get()},
       ExpertWorker::Options{.max_queued_legs = flags_.max_queued_legs,
                             .max_batch_picks = flags_.max_batch_picks});
+  keeper_ = std::make_unique<ExpertKeeper>(
+      ExpertKeeper::Parts{
+          .folder = &holding_->folder, .worker = worker_.get(), .metrics = &counts_},
+      ExpertKeeper::Options{.capacity_bytes = holding_->capacity_bytes,
+                            .overcommit = flags_.overcommit,
+                            .on_change = [this] { on_change(); }},
+      holding_->held);
   return absl::OkStatus();
 }
 
@@ -107,9 +120,30 @@ ServerFacts ExpertServer::facts() const {
           .profile = holding_->profile,
           .version = server_version(),
           .capacity_bytes = holding_->capacity_bytes,
-          .held_bytes = holding_->weights.num_bytes,
+          .held_bytes = holding_->held_bytes(),
           .held = holding_->held,
-          .shm_endpoint = shm_ != nullptr ? shm_->endpoint() : ""};
+          .shm_endpoint = shm_ != nullptr ? shm_->endpoint() : "",
+          .managed = holding_->managed,
+          .expert_bytes = holding_->folder.size.expert_bytes};
+}
+
+ControlClient::Listener ExpertServer::listener(StopSignal* stop) {
+  return {.heartbeat = [this] { return heartbeat(); },
+          .on_registered = [this] { door_->set_ready(true); },
+          .on_hello =
+              [this](ServerFacts* facts) {
+                Holding holding = keeper_->begin_line();
+                facts->held = std::move(holding.held);
+                facts->held_bytes = holding.held_bytes;
+              },
+          .on_order = [this](ExpertOrder order) { keeper_->order(std::move(order)); },
+          .on_refused = [stop](const absl::Status& why) { stop->request(why); }};
+}
+
+Heartbeat ExpertServer::heartbeat() const {
+  Holding holding = keeper_->holding();
+  holding.picks = worker_->picks_of(holding.held);
+  return {.experts = worker_->load(), .holding = std::move(holding)};
 }
 
 absl::Status ExpertServer::start(StopSignal* stop) {
@@ -125,11 +159,10 @@ absl::Status ExpertServer::start(StopSignal* stop) {
                        {"experts", holding_->held.to_string()}});
   ready.ready({.role = kRole, .address = facts.address, .metrics = facts.metrics_address});
   control_ = std::make_unique<ControlClient>(
-      ControlClient::Options{.control = flags_.server.control, .facts = facts},
-      ControlClient::Listener{
-          .heartbeat = [this] { return Heartbeat{.experts = worker_->load()}; },
-          .on_registered = [this] { door_->set_ready(true); },
-          .on_refused = [stop](const absl::Status& why) { stop->request(why); }});
+      ControlClient::Options{
+          .control = flags_.server.control, .facts = facts, .config = &holding_->folder.config},
+      listener(stop));
+  line_ = control_.get();
   return absl::OkStatus();
 }
 
@@ -147,9 +180,16 @@ void ExpertServer::look() {
   counts_.set_registered(control_->registered());
 }
 
+// The keeper's thread. What the line's first order brings may be there before start() has the line
+// in its hands; the next heartbeat tells it then.
+void ExpertServer::on_change() {
+  if (ControlClient* const line = line_.load(); line != nullptr) line->beat_now();
+}
+
 // Control forgets this server first, so that no new legs come; then what has come is answered.
 void ExpertServer::end() {
   control_->leave();
+  keeper_ = nullptr;
   door_->set_ready(false);
   service_->shutdown(/*drain=*/true);
   const absl::Time patience = absl::Now() + kLastAnswers;

@@ -6,7 +6,8 @@ void ExpertServerFlags::add_to(CLI::App* app) {
   server.add_to(app, ServerFlags::Kind::kNode);
   app->add_option("--experts", experts,
                   "What to hold: I/N, shard I of N counted from 0, or LAYERS:EXPERTS lists such as "
-                  "\"3-10:0-31,40;11:0-63\"")
+                  "\"3-10:0-31,40;11:0-63\"; auto: what control orders; auto:I/N or auto:LISTS: "
+                  "these at the start, then what control orders")
       ->required();
   app->add_option("--max-queued-legs", max_queued_legs,
                   "Legs that may wait; further ones are refused")

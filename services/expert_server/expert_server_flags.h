@@ -12,7 +12,7 @@ namespace conclave {
 
 struct ExpertServerFlags {
   ServerFlags server;
-  std::string experts;  // "0/2" or "3-10:0-31,40;11:0-63", see ExpertSet::parse()
+  std::string experts;  // "0/2" or "3-10:0-31,40;11:0-63" (ExpertSet::parse()), "auto", "auto:0/2"
   int32_t max_queued_legs = 4096;
   int32_t max_batch_picks = 8192;
   uint64_t capacity_bytes = 0;  // for expert weights; 0: the memory available at the start

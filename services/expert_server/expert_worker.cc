@@ -1,6 +1,7 @@
 #include "services/expert_server/expert_worker.h"
 
 #include <iterator>
+#include <numeric>
 #include <optional>
 #include <utility>
 
@@ -13,12 +14,14 @@ ExpertWorker::ExpertWorker(const Parts& parts, const Options& options)
       clock_(parts.clock),
       metrics_(parts.metrics),
       source_(parts.source),
+      num_experts_(parts.config->moe.gate.num_experts),
+      weights_(parts.weights),
       bell_(source_ != nullptr ? source_->bell() : &own_bell_),
       engine_(*parts.config, parts.weights, parts.executor),
       batcher_(parts.config, parts.weights, &engine_,
                {.max_queued_jobs = options.max_queued_legs, .max_picks = options.max_batch_picks}),
       watch_(parts.clock),
-      picks_(static_cast<size_t>(parts.config->num_layers)),
+      picks_(static_cast<size_t>(parts.config->num_layers) * static_cast<size_t>(num_experts_)),
       thread_([this] { work(); }) {}
 
 ExpertWorker::~ExpertWorker() { stop(); }
@@ -51,9 +54,39 @@ void ExpertWorker::submit(ArrivedLeg leg, Done done) {
   done(*std::move(refused));
 }
 
+void ExpertWorker::take_in(std::shared_ptr<const ExpertWeights> part) {
+  post({.part = std::move(part), .gone = {}});
+}
+
+void ExpertWorker::let_go(ExpertSet gone) { post({.part = nullptr, .gone = std::move(gone)}); }
+
+void ExpertWorker::post(Change change) {
+  {
+    const std::lock_guard lock(mutex_);
+    changes_.push_back(std::move(change));
+  }
+  bell_->ring();
+}
+
 ExpertLoad ExpertWorker::load() const {
   const std::lock_guard lock(mutex_);
-  return {.num_queued_legs = num_queued_, .picks = picks_};
+  ExpertLoad load{.num_queued_legs = num_queued_};
+  for (auto layer = picks_.begin(); layer != picks_.end(); layer += num_experts_) {
+    load.picks.push_back(std::accumulate(layer, layer + num_experts_, int64_t{0}));
+  }
+  return load;
+}
+
+std::vector<int64_t> ExpertWorker::picks_of(const ExpertSet& experts) const {
+  std::vector<int64_t> picks;
+  const std::lock_guard lock(mutex_);
+  for (int32_t layer = 0; layer < experts.num_layers(); ++layer) {
+    for (const ExpertSpan& span : experts.spans(layer)) {
+      const auto first = picks_.begin() + int64_t{layer} * num_experts_ + span.first;
+      picks.insert(picks.end(), first, first + span.count);
+    }
+  }
+  return picks;
 }
 
 void ExpertWorker::work() {
@@ -73,11 +106,16 @@ bool ExpertWorker::take_arrivals() {
     bell_->wait(ticket, absl::InfiniteDuration());
   }
   Legs arrivals;
+  std::vector<Change> changes;
+  bool is_over = false;
   {
     const std::lock_guard lock(mutex_);
     arrivals.swap(mailbox_);
+    changes.swap(changes_);
+    is_over = is_stopping_ && arrivals.empty();
   }
-  if (arrivals.empty() && taken_.empty()) return false;
+  make_changes(std::move(changes));
+  if (is_over && taken_.empty()) return false;
   while (!arrivals.empty()) {
     taken_.splice(taken_.end(), arrivals, arrivals.begin());
     submit_job(std::prev(taken_.end()));
@@ -85,10 +123,24 @@ bool ExpertWorker::take_arrivals() {
   return true;
 }
 
-// Legs, or the end.
+// Legs, changes, or the end.
 bool ExpertWorker::has_arrivals() {
   const std::lock_guard lock(mutex_);
-  return !mailbox_.empty() || is_stopping_;
+  return !mailbox_.empty() || !changes_.empty() || is_stopping_;
+}
+
+// Legs that were taken before and ask for what is gone now are answered so.
+void ExpertWorker::make_changes(std::vector<Change> changes) {
+  bool has_less = false;
+  for (Change& change : changes) {
+    if (change.part != nullptr) {
+      weights_->add(std::move(change.part));
+    } else {
+      weights_->remove(change.gone);
+      has_less = true;
+    }
+  }
+  if (has_less) batcher_.refuse_unheld();
 }
 
 // The job's views are of the leg, which stays in its place until it is answered.
@@ -119,7 +171,10 @@ void ExpertWorker::finish(Legs::iterator leg, absl::StatusOr<SharedBytes> said) 
   {
     const std::lock_guard lock(mutex_);
     metrics_->set_queued_legs(--num_queued_);
-    if (said.ok()) picks_[static_cast<size_t>(frame.layer_idx)] += num_picks;
+    if (said.ok()) {
+      const auto layer = picks_.begin() + int64_t{frame.layer_idx} * num_experts_;
+      for (const int32_t expert : frame.pick_expert) ++*(layer + expert);
+    }
   }
   if (said.ok()) batch_picks_ += num_picks;
   metrics_->on_answer({.code = said.status().code(),

@@ -8,6 +8,7 @@
 
 #include <cstdint>
 #include <list>
+#include <memory>
 #include <mutex>
 #include <thread>
 #include <vector>
@@ -17,6 +18,7 @@
 #include "common/executor.h"
 #include "experts/expert_batcher.h"
 #include "experts/expert_engine.h"
+#include "experts/held_experts.h"
 #include "gateway/server_facts.h"
 #include "model/config/model_config.h"
 #include "model/weights/weights.h"
@@ -35,8 +37,8 @@ class ExpertWorker final : public LegHandler {
   // All outlive the worker.
   struct Parts {
     const ModelConfig* config = nullptr;
-    const ExpertWeights* weights = nullptr;
-    Executor* executor = nullptr;  // of the engine thread, nobody else's
+    HeldExperts* weights = nullptr;  // changed by the engine thread, nobody else reads it
+    Executor* executor = nullptr;    // of the engine thread, nobody else's
     const Clock* clock = nullptr;
     ExpertMetrics* metrics = nullptr;
     LegSource* source = nullptr;  // asked by the engine thread; null: legs come by submit() alone
@@ -51,8 +53,18 @@ class ExpertWorker final : public LegHandler {
   // Thread-safe; never blocks for long.
   void submit(ArrivedLeg leg, Done done) override;
 
+  // From now on legs may ask for what `part` has, or are answered with NOT_FOUND for what is gone.
+  // The engine thread makes it so between two batches, before it looks at any leg that comes after
+  // the call; memory goes back then. Thread-safe, at once.
+  void take_in(std::shared_ptr<const ExpertWeights> part);
+  void let_go(ExpertSet gone);
+
   // Queued legs, and picks answered so far by layer. Thread-safe.
   ExpertLoad load() const;
+
+  // Picks answered so far by expert of `experts`, in ascending order of layer, then expert.
+  // Thread-safe.
+  std::vector<int64_t> picks_of(const ExpertSet& experts) const;
 
   // The thread has legs and has not got on for `limit`. Thread-safe.
   bool is_stuck(absl::Duration limit) const { return watch_.is_stuck(limit); }
@@ -67,7 +79,15 @@ class ExpertWorker final : public LegHandler {
   };
   using Legs = std::list<Leg>;
 
+  // Of what is held: one of the two.
+  struct Change {
+    std::shared_ptr<const ExpertWeights> part;
+    ExpertSet gone;
+  };
+
   void work();
+  void post(Change change);
+  void make_changes(std::vector<Change> changes);
   bool take_arrivals();
   bool has_arrivals();
   void run_batch();
@@ -78,6 +98,8 @@ class ExpertWorker final : public LegHandler {
   const Clock* const clock_;
   ExpertMetrics* const metrics_;
   LegSource* const source_;
+  const int32_t num_experts_;  // E
+  HeldExperts* const weights_;
   DoorbellWord own_word_;
   Doorbell own_bell_{&own_word_};
   Doorbell* const bell_;  // the source's, where there is one: the engine thread sleeps on it
@@ -91,8 +113,9 @@ class ExpertWorker final : public LegHandler {
 
   mutable std::mutex mutex_;
   Legs mailbox_;
+  std::vector<Change> changes_;
   int32_t num_queued_ = 0;      // in the mailbox or taken
-  std::vector<int64_t> picks_;  // [L] answered since the start
+  std::vector<int64_t> picks_;  // [L * E] answered since the start
   bool is_stopping_ = false;
 
   std::thread thread_;  // last: it uses all of the above

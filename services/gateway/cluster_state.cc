@@ -22,6 +22,8 @@ ClusterSummary summarize(const Membership& membership) {
 }  // namespace
 
 void ClusterState::members_changed() {
+  // Before the placement goes out: orders may withdraw some of it.
+  for (const PlacementControl::Order& order : parts_.placement->update()) on_order(order);
   nodes_changed(parts_.membership->nodes(), summarize(*parts_.membership));
   if (publishes_nodes()) on_nodes();
   if (!publishes_placement() || parts_.membership->placement().version == version_) return;
@@ -45,9 +47,7 @@ absl::Time ClusterState::tick() {
   if (parts_.membership != nullptr) {
     const std::vector<ServerId> silent = parts_.membership->expire();
     for (const ServerId server : silent) on_expired(server);
-    const bool settles = !settled_ && publishes_nodes();
-    settled_ = settled_ || settles;
-    if (!silent.empty() || settles) members_changed();
+    members_changed();
   }
   on_tick();
   absl::Time next = parts_.clock->now() + kTick;

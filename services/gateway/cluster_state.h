@@ -11,6 +11,7 @@
 #include "absl/time/time.h"
 #include "common/clock.h"
 #include "gateway/membership.h"
+#include "gateway/placement/placement_control.h"
 #include "gateway/request_table.h"
 #include "services/gateway/grpc_node_link.h"
 
@@ -33,14 +34,16 @@ class ClusterState {
   struct Parts {
     const Clock* clock = nullptr;
     Membership* membership = nullptr;
-    RequestTable* table = nullptr;  // null for a control role without frontend
-    GrpcNodeLink* link = nullptr;   // as the table
+    RequestTable* table = nullptr;          // null for a control role without frontend
+    GrpcNodeLink* link = nullptr;           // as the table
+    PlacementControl* placement = nullptr;  // as the membership
   };
 
   explicit ClusterState(const Parts& parts)
       : parts_(parts), settled_at_(parts.clock->now() + kSettling) {}
 
   Membership* membership() { return parts_.membership; }
+  PlacementControl* placement() { return parts_.placement; }
   RequestTable* table() { return parts_.table; }
 
   // The membership has changed: tells the table and the listeners.
@@ -61,10 +64,12 @@ class ClusterState {
   bool publishes_nodes() const { return parts_.clock->now() >= settled_at_; }
   bool publishes_placement() const { return summary_.covered || publishes_nodes(); }
 
-  // Called on the loop's thread after each change; `on_expired` for members that were taken out.
+  // Called on the loop's thread after each change; `on_expired` for members that were taken out,
+  // `on_order` for what an expert server is told.
   std::function<void()> on_placement = [] {};
   std::function<void()> on_nodes = [] {};
   std::function<void(ServerId)> on_expired = [](ServerId) {};
+  std::function<void(const PlacementControl::Order&)> on_order = [](const auto&) {};
   std::function<void()> on_tick = [] {};
 
  private:
@@ -74,7 +79,6 @@ class ClusterState {
   std::vector<NodeInfo> nodes_;
   ClusterSummary summary_;
   const absl::Time settled_at_;
-  bool settled_ = false;  // and others were told what there was then
   int64_t version_ = -1;  // of the placement that was announced
 };
 

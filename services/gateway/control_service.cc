@@ -113,6 +113,7 @@ ControlService::ControlService(EventLoop* loop, ClusterState* state, const Model
     state_->on_placement = [this] { push_placement(); };
     state_->on_nodes = [this] { push_nodes(); };
     state_->on_expired = [this](ServerId server) { let_go(server); };
+    state_->on_order = [this](const PlacementControl::Order& order) { give_order(order); };
   });
 }
 
@@ -121,6 +122,7 @@ ControlService::~ControlService() {
     CHECK(calls_.empty());
     state_->on_placement = state_->on_nodes = [] {};
     state_->on_expired = [](ServerId) {};
+    state_->on_order = [](const PlacementControl::Order&) {};
   });
 }
 
@@ -181,7 +183,7 @@ void ControlService::join(RegisterCall* call, const v1::Hello& hello) {
   const std::string address = facts->address;
   const absl::Status routing = check_routing(*facts, options_.routing);
   const absl::StatusOr<ServerId> server =
-      routing.ok() ? state_->membership()->join(*std::move(facts)) : routing;
+      routing.ok() ? state_->membership()->join(*facts) : routing;
   if (!server.ok()) {
     log_warn("refused a server",
              {{"server", call->id}, {"address", address}, {"status", server.status()}});
@@ -189,6 +191,7 @@ void ControlService::join(RegisterCall* call, const v1::Hello& hello) {
   }
   call->member = *server;
   members_[*server] = call;
+  state_->placement()->joined(*server, *facts);
   log_info(
       "a server joined",
       {{"server", call->id}, {"server_no", static_cast<int32_t>(*server)}, {"address", address}});
@@ -204,11 +207,14 @@ void ControlService::beat(RegisterCall* call, const v1::Heartbeat& heartbeat) {
   if (!call->member) {
     return call->end(absl::InvalidArgumentError("a heartbeat before the line's hello"));
   }
-  const absl::Status status = state_->membership()->heartbeat(*call->member, from_proto(heartbeat));
+  const absl::StatusOr<Heartbeat> beat = from_proto(heartbeat, *config_);
+  const absl::Status status =
+      beat.ok() ? state_->membership()->heartbeat(*call->member, *beat) : beat.status();
   if (!status.ok()) {
     gone(call);
     return call->end(status);
   }
+  state_->placement()->heard(*call->member, *beat);
   state_->members_changed();
   // Not only the one who speaks may go now: it may be what another was waiting for.
   for (const auto& [server, member] : members_) {
@@ -228,6 +234,7 @@ void ControlService::gone(RegisterCall* call) {
            {{"server", call->id}, {"server_no", static_cast<int32_t>(*call->member)}});
   members_.erase(*call->member);
   state_->membership()->leave(*call->member);
+  state_->placement()->left(*call->member);
   call->member.reset();
   state_->members_changed();
 }
@@ -252,8 +259,20 @@ void ControlService::let_go(ServerId server) {
   log_warn("a server is silent",
            {{"server", call->id}, {"server_no", static_cast<int32_t>(server)}});
   members_.erase(found);
+  state_->placement()->left(server);
   call->member.reset();
   call->end(absl::UnavailableError("no heartbeat came for six intervals"));
+}
+
+void ControlService::give_order(const PlacementControl::Order& order) {
+  const auto found = members_.find(order.server);
+  if (found == members_.end()) return;
+  log_info("ordered experts", {{"server", found->second->id},
+                               {"order", order.order.order},
+                               {"num_experts", order.order.hold.size()}});
+  v1::RegisterResponse response;
+  to_proto(order.order, response.mutable_order());
+  found->second->say(std::move(response));
 }
 
 }  // namespace conclave

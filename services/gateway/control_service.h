@@ -56,6 +56,7 @@ class ControlService final : public v1::Control::CallbackService {
   void push_placement();
   void push_nodes();
   void let_go(ServerId server);
+  void give_order(const PlacementControl::Order& order);
 
   EventLoop* const loop_;
   ClusterState* const state_;

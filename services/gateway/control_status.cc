@@ -28,6 +28,9 @@ void add_expert_server(const MemberStatus& member, v1::ExpertServerStatus* serve
   to_proto(member.facts->held, server->mutable_held());
   server->set_held_bytes(member.facts->held_bytes);
   server->set_silence_seconds(absl::ToDoubleSeconds(member.silence));
+  server->set_managed(member.facts->managed);
+  server->set_capacity_bytes(member.facts->capacity_bytes);
+  if (member.last.holding) server->set_problem(member.last.holding->problem);
 }
 
 }  // namespace
@@ -46,7 +49,9 @@ void fill_status(ClusterState* state, v1::GetStatusResponse* response) {
     if (member.facts->role == ServerRole::kAttentionNode) {
       add_node(member, response->add_nodes());
     } else {
-      add_expert_server(member, response->add_expert_servers());
+      v1::ExpertServerStatus* const server = response->add_expert_servers();
+      add_expert_server(member, server);
+      server->set_num_to_load(state->placement()->num_to_load(member.server));
     }
   }
   if (state->table() != nullptr) {

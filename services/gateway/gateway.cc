@@ -63,6 +63,7 @@ class Gateway {
   std::unique_ptr<LegMetrics> leg_metrics_;
   std::unique_ptr<MoeRouter> router_;
   std::unique_ptr<Membership> membership_;
+  std::unique_ptr<PlacementControl> placement_;
   std::unique_ptr<ClusterState> state_;
   std::unique_ptr<EventLoop> loop_;
   std::unique_ptr<EventLoop> text_;
@@ -137,6 +138,8 @@ void Gateway::make_state() {
                               .allow_mixed = flags_.allow_mixed,
                               .silence_limit = kMissedHeartbeats * flags_.heartbeat(),
                               .first_version = absl::ToUnixMillis(absl::Now())});
+      placement_ = std::make_unique<PlacementControl>(folder_.config, &clock_, membership_.get(),
+                                                      flags_.placement());
     }
     if (flags_.is_frontend()) {
       link_ = std::make_unique<GrpcNodeLink>(loop_.get(), &clock_);
@@ -161,7 +164,8 @@ void Gateway::make_state() {
     state_ = std::make_unique<ClusterState>(ClusterState::Parts{.clock = &clock_,
                                                                 .membership = membership_.get(),
                                                                 .table = table_.get(),
-                                                                .link = link_.get()});
+                                                                .link = link_.get(),
+                                                                .placement = placement_.get()});
     state_->on_tick = [this] { gateway_metrics_->update(state_.get()); };
     if (membership_ != nullptr) state_->members_changed();
   });

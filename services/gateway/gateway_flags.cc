@@ -43,9 +43,31 @@ void GatewayFlags::add_to(CLI::App* app) {
                   "Seconds between heartbeats of servers; one that misses six is taken out")
       ->check(CLI::Range(0.05, 60.0))
       ->capture_default_str();
+  app->add_option("--min-replicas", min_replicas,
+                  "Expert servers that each expert is to be on, where they have room and hold what "
+                  "control orders (expert_server --experts auto)")
+      ->check(CLI::Range(1, 64))
+      ->capture_default_str();
+  app->add_option("--spare-experts", spare_experts,
+                  "Room for further copies of experts that are asked much, as a share of all "
+                  "experts")
+      ->check(CLI::Range(0.0, 64.0))
+      ->capture_default_str();
+  app->add_option("--rebalance-interval", rebalance_seconds,
+                  "Seconds between looks at how evenly experts are asked, which may move some; 0: "
+                  "experts move only when servers come and go")
+      ->check(CLI::Range(0.0, 1e6))
+      ->capture_default_str();
   app->add_flag("--allow-mixed", allow_mixed,
                 "Let servers of other numeric profiles serve side by side: answers may then differ "
                 "in their last bits");
+}
+
+PlacementControl::Options GatewayFlags::placement() const {
+  PlacementControl::Options options{.min_replicas = min_replicas, .spare = spare_experts};
+  options.rebalance =
+      rebalance_seconds == 0 ? absl::InfiniteDuration() : absl::Seconds(rebalance_seconds);
+  return options;
 }
 
 absl::Status GatewayFlags::check() const {

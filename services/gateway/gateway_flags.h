@@ -8,6 +8,7 @@
 #include "absl/status/status.h"
 #include "absl/time/time.h"
 #include "common/dtype.h"
+#include "gateway/placement/placement_control.h"
 #include "services/server/server_flags.h"
 #include "services/server/transport_flags.h"
 
@@ -26,6 +27,9 @@ struct GatewayFlags {
   double request_timeout_seconds = 600;
   double heartbeat_seconds = 0.5;
   bool allow_mixed = false;
+  int32_t min_replicas = 1;
+  double spare_experts = 0.125;
+  double rebalance_seconds = 60;  // 0: never for the load alone
 
   void add_to(CLI::App* app);
 
@@ -37,6 +41,7 @@ struct GatewayFlags {
   bool routes_here() const { return routing == "gateway"; }
   absl::Duration leg_timeout() const { return absl::Seconds(leg_timeout_seconds); }
   absl::Duration request_timeout() const { return absl::Seconds(request_timeout_seconds); }
+  PlacementControl::Options placement() const;
   absl::Duration heartbeat() const { return absl::Seconds(heartbeat_seconds); }
 };
 

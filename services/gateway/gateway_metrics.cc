@@ -56,7 +56,17 @@ GatewayMetrics::GatewayMetrics(Metrics* metrics, int32_t num_layers)
       exact_(metrics->gauge("conclave_exact",
                             "1 while all servers have one numeric profile (same bits)")),
       placement_version_(
-          metrics->gauge("conclave_placement_version", "Version of the newest placement")) {
+          metrics->gauge("conclave_placement_version", "Version of the newest placement")),
+      plans_(metrics->counter("conclave_placement_plans_total",
+                              "Plans of which server is to hold which experts")),
+      pending_experts_(metrics->gauge("conclave_placement_pending_experts",
+                                      "Pairs of expert and server that are to be loaded or "
+                                      "released by the newest plan")),
+      stuck_seconds_(metrics->gauge("conclave_placement_stuck_seconds",
+                                    "Time since one of them was, 0 where there are none")),
+      short_experts_(metrics->gauge("conclave_placement_short_experts",
+                                    "Pairs of layer and expert with fewer servers than "
+                                    "--min-replicas, for want of room")) {
   for (int32_t layer = 0; layer < num_layers; ++layer) {
     imbalance_.push_back(
         &metrics->gauge("conclave_layer_imbalance_ratio",
@@ -80,6 +90,7 @@ void GatewayMetrics::update(ClusterState* state) {
   ready_.Set(state->summary().ready ? 1 : 0);
   if (state->table() != nullptr) update_table(*state->table());
   if (state->membership() != nullptr) update_members(*state->membership());
+  if (state->placement() != nullptr) update_placement(*state->placement());
 }
 
 void GatewayMetrics::update_table(const RequestTable& table) {
@@ -108,6 +119,14 @@ void GatewayMetrics::update_members(const Membership& membership) {
   placement_version_.Set(static_cast<double>(membership.placement().version));
   const std::vector<double> imbalance = membership.layer_imbalance();
   for (size_t i = 0; i < imbalance.size(); ++i) imbalance_[i]->Set(imbalance[i]);
+}
+
+void GatewayMetrics::update_placement(const PlacementControl& placement) {
+  const PlacementControl::Stats stats = placement.stats();
+  raise_to(stats.num_plans, &plans_);
+  pending_experts_.Set(static_cast<double>(stats.num_pending));
+  stuck_seconds_.Set(absl::ToDoubleSeconds(stats.stuck));
+  short_experts_.Set(static_cast<double>(stats.num_short));
 }
 
 }  // namespace conclave

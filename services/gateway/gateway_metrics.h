@@ -29,6 +29,7 @@ class GatewayMetrics final : public TableObserver {
  private:
   void update_table(const RequestTable& table);
   void update_members(const Membership& membership);
+  void update_placement(const PlacementControl& placement);
 
   prometheus::Counter& outcome(Metrics* metrics, const char* name);
 
@@ -56,6 +57,10 @@ class GatewayMetrics final : public TableObserver {
   prometheus::Gauge& ready_;
   prometheus::Gauge& exact_;
   prometheus::Gauge& placement_version_;
+  prometheus::Counter& plans_;
+  prometheus::Gauge& pending_experts_;
+  prometheus::Gauge& stuck_seconds_;
+  prometheus::Gauge& short_experts_;
   std::vector<prometheus::Gauge*> imbalance_;  // [L]
 };
 

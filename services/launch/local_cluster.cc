@@ -87,6 +87,7 @@ std::vector<std::string> LocalCluster::args_of(ClusterRole role, int32_t idx) co
       args.push_back(absl::StrCat("--listen=127.0.0.1:", options_.port));
       args.push_back(absl::StrCat("--routing=", options_.routing));
       args.push_back(transport);
+      args.push_back(absl::StrCat("--min-replicas=", options_.min_replicas));
       more = &options_.gateway_flags;
       break;
     case ClusterRole::kAttentionNode:
@@ -100,17 +101,20 @@ std::vector<std::string> LocalCluster::args_of(ClusterRole role, int32_t idx) co
       break;
   }
   args.insert(args.end(), more->begin(), more->end());
+  const std::vector<std::string> own = options_.own_flags(role, idx);
+  args.insert(args.end(), own.begin(), own.end());
   return args;
 }
 
 // Its own part of each layer's experts and those of the servers behind it, round and round.
 std::string LocalCluster::experts_of(int32_t idx) const {
   const int32_t num_servers = options_.expert_servers;
+  if (options_.managed && idx >= num_servers) return "auto";
   std::vector<std::string> parts;
   for (int32_t i = 0; i < options_.min_replicas; ++i) {
     parts.push_back(absl::StrCat((idx + i) % num_servers, "/", num_servers));
   }
-  return absl::StrJoin(parts, ";");
+  return absl::StrCat(options_.managed ? "auto:" : "", absl::StrJoin(parts, ";"));
 }
 
 absl::Status LocalCluster::check_alive() const {

@@ -29,7 +29,10 @@ class LocalCluster {
     int32_t attention_nodes = 1;
     int32_t expert_servers = 2;
     int32_t min_replicas = 1;  // servers that hold each expert; at most expert_servers
-    int32_t port = 0;          // of the gateway; 0: any
+    // Expert servers begin with their part and then hold what control orders; those that are
+    // launched in further places begin with nothing. Otherwise each holds its part for ever.
+    bool managed = false;
+    int32_t port = 0;  // of the gateway; 0: any
     std::string routing = "local";
     std::string transport = "auto";  // of legs: auto, grpc or shm
     std::string log_dir;             // a file per process; empty: all of it on our stderr
@@ -38,6 +41,10 @@ class LocalCluster {
     std::vector<std::string> gateway_flags;
     std::vector<std::string> node_flags;
     std::vector<std::string> expert_flags;
+
+    // And of one process alone, asked each time that it is launched.
+    std::function<std::vector<std::string>(ClusterRole, int32_t idx)> own_flags =
+        [](ClusterRole, int32_t) { return std::vector<std::string>(); };
 
     // Called now and then while the cluster starts, and to ask whether to give up.
     std::function<void(const LocalCluster&)> on_progress = [](const LocalCluster&) {};

@@ -29,7 +29,7 @@ class LocalExpertServer final : public LoopbackServer {
  private:
   LocalExpertServer(const ModelConfig& config, ExpertWeights weights, Executor* executor);
 
-  const ExpertWeights weights_;
+  const HeldExperts weights_;
   ExpertEngine engine_;
   ExpertBatcher batcher_;
 };

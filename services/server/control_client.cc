@@ -47,6 +47,12 @@ class ControlClient::Impl {
 
   ~Impl() { leave(); }
 
+  void beat_now() {
+    const std::lock_guard lock(mutex_);
+    beat_now_ = true;
+    changed_.notify_all();
+  }
+
   void drain() {
     const std::lock_guard lock(mutex_);
     is_draining_ = true;
@@ -80,6 +86,7 @@ class ControlClient::Impl {
   absl::Status follow(ControlLine* line, Lock* lock);
   void on_message(const v1::RegisterResponse& message, Lock* lock);
   void on_welcome(const v1::Welcome& welcome, Lock* lock);
+  void on_order(const v1::ExpertOrder& message, Lock* lock);
   absl::Status on_deadline(ControlLine* line, Lock* lock);
   void beat(ControlLine* line, Lock* lock);
   absl::Status end_line(ControlLine* line, Lock* lock);
@@ -134,7 +141,9 @@ absl::Status ControlClient::Impl::run_line() {
   ControlLine line(&mutex_, &changed_);
   line.start(stub_.get());
   v1::RegisterRequest hello;
-  to_proto(options_.facts, hello.mutable_hello());
+  ServerFacts facts = options_.facts;
+  listener_.on_hello(&facts);
+  to_proto(facts, hello.mutable_hello());
   Lock lock(mutex_);
   deadline_ = absl::Now() + options_.welcome_timeout;
   num_late_beats_ = 0;
@@ -167,6 +176,21 @@ absl::Status ControlClient::Impl::follow(ControlLine* line, Lock* lock) {
 void ControlClient::Impl::on_message(const v1::RegisterResponse& message, Lock* lock) {
   if (message.has_welcome()) on_welcome(message.welcome(), lock);
   if (message.has_goodbye() && is_draining_) may_leave_ = true;
+  if (message.has_order() && registered_) on_order(message.order(), lock);
+}
+
+// Control hears at once that the order is followed.
+void ControlClient::Impl::on_order(const v1::ExpertOrder& message, Lock* lock) {
+  if (options_.config == nullptr) return;  // nothing here can be ordered
+  lock->unlock();
+  absl::StatusOr<ExpertOrder> order = from_proto(message, *options_.config);
+  if (order.ok()) {
+    listener_.on_order(*std::move(order));
+  } else {
+    log_error("order dropped", {{"order", message.order()}, {"status", order.status()}});
+  }
+  lock->lock();
+  beat_now_ = true;
 }
 
 void ControlClient::Impl::on_welcome(const v1::Welcome& welcome, Lock* lock) {
@@ -249,6 +273,7 @@ ControlClient::~ControlClient() = default;
 bool ControlClient::registered() const { return impl_->registered(); }
 bool ControlClient::ever_registered() const { return impl_->ever_registered(); }
 bool ControlClient::may_leave() const { return impl_->may_leave(); }
+void ControlClient::beat_now() { impl_->beat_now(); }
 void ControlClient::drain() { impl_->drain(); }
 void ControlClient::leave() { impl_->leave(); }
 

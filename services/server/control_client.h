@@ -17,6 +17,7 @@
 #include "absl/status/status.h"
 #include "absl/time/time.h"
 #include "gateway/server_facts.h"
+#include "model/config/model_config.h"
 
 namespace conclave {
 
@@ -25,6 +26,7 @@ class ControlClient {
   struct Options {
     std::string control;  // HOST:PORT
     ServerFacts facts;
+    const ModelConfig* config = nullptr;  // outlives the client; of servers that are managed
     absl::Duration first_pause = absl::Milliseconds(100);
     absl::Duration longest_pause = absl::Seconds(2);
     absl::Duration refused_pause = absl::Seconds(2);
@@ -34,6 +36,9 @@ class ControlClient {
   struct Listener {
     std::function<Heartbeat()> heartbeat;         // the load now; `draining` is the client's to say
     std::function<void()> on_registered = [] {};  // each time
+    // Before each hello: brings the facts up to date. Orders begin anew then.
+    std::function<void(ServerFacts*)> on_hello = [](ServerFacts*) {};
+    std::function<void(ExpertOrder)> on_order = [](const ExpertOrder&) {};
     std::function<void(const absl::Status&)> on_refused = [](const absl::Status&) {};  // see above
   };
 
@@ -49,6 +54,9 @@ class ControlClient {
   bool registered() const;  // now
   bool ever_registered() const;
   bool may_leave() const;  // control has said Goodbye since drain(), on any line
+
+  // The next heartbeat goes at once.
+  void beat_now();
 
   // From now on heartbeats say that this server wants to leave, the next one at once.
   void drain();

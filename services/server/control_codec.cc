@@ -132,6 +132,8 @@ absl::StatusOr<ServerFacts> from_proto(const v1::Hello& message, const ModelConf
   ASSIGN_OR_RETURN(facts.role, from_proto(message.role()));
   ASSIGN_OR_RETURN(facts.held, from_proto(message.held(), config));
   facts.shm_endpoint = message.shm_endpoint();
+  facts.managed = message.managed();
+  facts.expert_bytes = message.expert_bytes();
   return facts;
 }
 
@@ -149,6 +151,8 @@ void to_proto(const ServerFacts& facts, v1::Hello* message) {
   message->set_cache_tokens(facts.cache_tokens);
   message->set_max_requests(facts.max_requests);
   message->set_shm_endpoint(facts.shm_endpoint);
+  message->set_managed(facts.managed);
+  message->set_expert_bytes(facts.expert_bytes);
 }
 
 NodeLoad from_proto(const v1::NodeLoad& message) {
@@ -179,11 +183,32 @@ void to_proto(const ExpertLoad& load, v1::ExpertLoad* message) {
   message->mutable_picks()->Assign(load.picks.begin(), load.picks.end());
 }
 
-Heartbeat from_proto(const v1::Heartbeat& message) {
-  return {.draining = message.draining(),
-          .placement_version = message.placement_version(),
-          .node = from_proto(message.node()),
-          .experts = from_proto(message.experts())};
+absl::StatusOr<Holding> from_proto(const v1::Holding& message, const ModelConfig& config) {
+  Holding holding{.held_bytes = message.held_bytes(),
+                  .order = message.order(),
+                  .problem = message.problem(),
+                  .picks = {message.picks().begin(), message.picks().end()}};
+  ASSIGN_OR_RETURN(holding.held, from_proto(message.held(), config));
+  return holding;
+}
+
+void to_proto(const Holding& holding, v1::Holding* message) {
+  to_proto(holding.held, message->mutable_held());
+  message->set_held_bytes(holding.held_bytes);
+  message->set_order(holding.order);
+  message->set_problem(holding.problem);
+  message->mutable_picks()->Assign(holding.picks.begin(), holding.picks.end());
+}
+
+absl::StatusOr<Heartbeat> from_proto(const v1::Heartbeat& message, const ModelConfig& config) {
+  Heartbeat beat{.draining = message.draining(),
+                 .placement_version = message.placement_version(),
+                 .node = from_proto(message.node()),
+                 .experts = from_proto(message.experts())};
+  if (message.has_holding()) {
+    ASSIGN_OR_RETURN(beat.holding, from_proto(message.holding(), config));
+  }
+  return beat;
 }
 
 void to_proto(const Heartbeat& beat, v1::Heartbeat* message) {
@@ -191,6 +216,18 @@ void to_proto(const Heartbeat& beat, v1::Heartbeat* message) {
   message->set_placement_version(beat.placement_version);
   to_proto(beat.node, message->mutable_node());
   to_proto(beat.experts, message->mutable_experts());
+  if (beat.holding) to_proto(*beat.holding, message->mutable_holding());
+}
+
+absl::StatusOr<ExpertOrder> from_proto(const v1::ExpertOrder& message, const ModelConfig& config) {
+  ExpertOrder order{.order = message.order()};
+  ASSIGN_OR_RETURN(order.hold, from_proto(message.hold(), config));
+  return order;
+}
+
+void to_proto(const ExpertOrder& order, v1::ExpertOrder* message) {
+  message->set_order(order.order);
+  to_proto(order.hold, message->mutable_hold());
 }
 
 absl::StatusOr<ClusterView> from_proto(const v1::PlacementUpdate& message,

@@ -31,8 +31,13 @@ NodeLoad from_proto(const v1::NodeLoad& message);
 void to_proto(const NodeLoad& load, v1::NodeLoad* message);
 ExpertLoad from_proto(const v1::ExpertLoad& message);
 void to_proto(const ExpertLoad& load, v1::ExpertLoad* message);
-Heartbeat from_proto(const v1::Heartbeat& message);
+absl::StatusOr<Holding> from_proto(const v1::Holding& message, const ModelConfig& config);
+void to_proto(const Holding& holding, v1::Holding* message);
+absl::StatusOr<Heartbeat> from_proto(const v1::Heartbeat& message, const ModelConfig& config);
 void to_proto(const Heartbeat& beat, v1::Heartbeat* message);
+
+absl::StatusOr<ExpertOrder> from_proto(const v1::ExpertOrder& message, const ModelConfig& config);
+void to_proto(const ExpertOrder& order, v1::ExpertOrder* message);
 
 // INVALID_ARGUMENT for servers that do not ascend from 0 or have no address, and as for their sets.
 absl::StatusOr<ClusterView> from_proto(const v1::PlacementUpdate& message,

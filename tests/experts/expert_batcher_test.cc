@@ -3,7 +3,8 @@
 //   - a run is of one layer, the oldest job's, takes that job and whatever else fits, oldest first;
 //   - a run has at most max_picks picks, unless one job alone has more;
 //   - the queue has a limit, over which jobs are RESOURCE_EXHAUSTED;
-//   - an answer has the bits of the job run alone.
+//   - an answer has the bits of the job run alone;
+//   - a job whose expert is taken out while it waits is NOT_FOUND, the others are answered.
 
 #include "experts/expert_batcher.h"
 
@@ -63,7 +64,7 @@ class ExpertBatcherTest : public testing::Test {
     return jobs_[number]->answers.front();
   }
 
-  const RandomExperts experts_;
+  RandomExperts experts_;
   ExpertEngine engine_{experts_.config, &experts_.weights, inline_executor(), 8};
   ExpertBatcher::Options options_;
   std::unique_ptr<ExpertBatcher> batcher_;
@@ -235,6 +236,25 @@ TEST_P(ExpertBatcherPropertyTest, NothingIsLostOrDoubled) {
 }
 
 INSTANTIATE_TEST_SUITE_P(Seeds, ExpertBatcherPropertyTest, testing::Range(1u, 6u));
+
+TEST_F(ExpertBatcherTest, WhatIsTakenOutMeanwhileIsNotFound) {
+  make({});
+  const Matrix<float> row(1, kHiddenDim);
+  JobMemory of_gone;
+  of_gone.add_row({2, 5}, row.view());
+  JobMemory of_others;
+  of_others.add_row({3, 5}, row.view());
+  submit(std::move(of_gone));
+  submit(std::move(of_others));
+  ExpertSet gone(3, kNumExperts);
+  gone.insert(1, 2);
+  experts_.weights.remove(gone);
+  batcher_->refuse_unheld();
+  EXPECT_EQ(answered_, (Numbers{0}));
+  EXPECT_TRUE(absl::IsNotFound(only_answer(0).status()));
+  EXPECT_EQ(run_once(), (Numbers{1}));
+  EXPECT_TRUE(only_answer(1).ok());
+}
 
 }  // namespace
 }  // namespace conclave

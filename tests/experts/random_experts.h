@@ -29,25 +29,37 @@ class RandomExperts {
     config.moe.gate.experts_per_token = 3;
     config.moe.expert_dim = kExpertDim;
     config.moe.first_moe_layer = 1;
-    weights.layers.resize(3);
+    ExpertSet first(3, kNumExperts);
     for (const int32_t layer : {1, 2}) {
-      weights.layers[layer].resize(kNumExperts);
-      for (int32_t e = 0; e < num_held; ++e) {
-        weights.layers[layer][e] =
-            std::make_unique<FfnWeights>(FfnWeights{.gate = random_weight(kExpertDim, kHiddenDim),
-                                                    .up = random_weight(kExpertDim, kHiddenDim),
-                                                    .down = random_weight(kHiddenDim, kExpertDim)});
+      for (int32_t e = 0; e < num_held; ++e) first.insert(layer, e);
+    }
+    weights.add(make_part(first));
+  }
+
+  // Random weights of some experts.
+  std::shared_ptr<const ExpertWeights> make_part(const ExpertSet& experts) {
+    auto part = std::make_shared<ExpertWeights>();
+    part->layers.resize(3);
+    for (int32_t layer = 0; layer < 3; ++layer) {
+      part->layers[layer].resize(kNumExperts);
+      for (int32_t e = 0; e < kNumExperts; ++e) {
+        if (!experts.contains(layer, e)) continue;
+        part->layers[layer][e] = std::make_unique<FfnWeights>(
+            FfnWeights{.gate = random_weight(kExpertDim, kHiddenDim, part.get()),
+                       .up = random_weight(kExpertDim, kHiddenDim, part.get()),
+                       .down = random_weight(kHiddenDim, kExpertDim, part.get())});
       }
     }
+    return part;
   }
 
   ModelConfig config;
-  ExpertWeights weights;
+  HeldExperts weights{3, kNumExperts};
 
  private:
-  Weight random_weight(int32_t num_rows, int32_t num_cols) {
+  Weight random_weight(int32_t num_rows, int32_t num_cols, ExpertWeights* part) {
     std::normal_distribution<float> normal(0.f, 0.3f);
-    auto& numbers = weights.owned.emplace_back(
+    auto& numbers = part->owned.emplace_back(
         new float[static_cast<size_t>(num_rows) * static_cast<size_t>(num_cols)]);
     for (int32_t i = 0; i < num_rows * num_cols; ++i) numbers[i] = normal(rng_);
     return {.data = numbers.get(), .num_rows = num_rows, .num_cols = num_cols};

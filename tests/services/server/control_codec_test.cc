@@ -140,6 +140,8 @@ TEST(ControlCodecTest, HellosComeBack) {
                           .held_bytes = 77,
                           .held = some_experts(),
                           .shm_endpoint = "boot/net/ab",
+                          .managed = true,
+                          .expert_bytes = 78,
                           .cache_tokens = int64_t{1} << 33,
                           .max_requests = 9};
   v1::Hello message;
@@ -157,6 +159,8 @@ TEST(ControlCodecTest, HellosComeBack) {
   EXPECT_EQ(back->held_bytes, facts.held_bytes);
   EXPECT_EQ(back->held, facts.held);
   EXPECT_EQ(back->shm_endpoint, facts.shm_endpoint);
+  EXPECT_EQ(back->managed, facts.managed);
+  EXPECT_EQ(back->expert_bytes, facts.expert_bytes);
   EXPECT_EQ(back->cache_tokens, facts.cache_tokens);
   EXPECT_EQ(back->max_requests, facts.max_requests);
 }
@@ -174,15 +178,31 @@ TEST(ControlCodecTest, HeartbeatsComeBack) {
   const Heartbeat beat{.draining = true,
                        .placement_version = 12,
                        .node = {1, 2, 3, 4, 5, int64_t{1} << 40},
-                       .experts = {.num_queued_legs = 6, .picks = {0, 7, int64_t{1} << 50, 9}}};
+                       .experts = {.num_queued_legs = 6, .picks = {0, 7, int64_t{1} << 50, 9}},
+                       .holding = Holding{.held = some_experts(),
+                                          .held_bytes = 5,
+                                          .order = 6,
+                                          .problem = "no room",
+                                          .picks = {1, 2, int64_t{1} << 50}}};
   v1::Heartbeat message;
   to_proto(beat, &message);
-  const Heartbeat back = from_proto(travel(message));
-  EXPECT_TRUE(back.draining);
-  EXPECT_EQ(back.placement_version, 12);
-  EXPECT_EQ(back.node, beat.node);
-  EXPECT_EQ(back.experts.num_queued_legs, 6);
-  EXPECT_EQ(back.experts.picks, beat.experts.picks);
+  const absl::StatusOr<Heartbeat> back = from_proto(travel(message), small_config());
+  ASSERT_TRUE(back.ok()) << back.status();
+  EXPECT_TRUE(back->draining);
+  EXPECT_EQ(back->placement_version, 12);
+  EXPECT_EQ(back->node, beat.node);
+  EXPECT_EQ(back->experts.num_queued_legs, 6);
+  EXPECT_EQ(back->experts.picks, beat.experts.picks);
+  EXPECT_EQ(back->holding, beat.holding);
+}
+
+TEST(ControlCodecTest, OrdersComeBack) {
+  const ExpertOrder order{.order = int64_t{1} << 40, .hold = some_experts()};
+  v1::ExpertOrder message;
+  to_proto(order, &message);
+  const absl::StatusOr<ExpertOrder> back = from_proto(travel(message), small_config());
+  ASSERT_TRUE(back.ok()) << back.status();
+  EXPECT_EQ(*back, order);
 }
 
 TEST(ControlCodecTest, PlacementsComeBack) {

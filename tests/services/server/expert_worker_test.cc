@@ -189,5 +189,31 @@ TEST_F(ExpertWorkerTest, AWrongLegIsAnsweredAmongRightOnes) {
   EXPECT_EQ(worker_->load().num_queued_legs, 0);
 }
 
+// A leg that is asked before the change has its say, one that comes after finds it made.
+TEST_F(ExpertWorkerTest, WhatIsHeldChangesBetweenBatches) {
+  Gate gate;
+  start(&gate);
+  JobMemory memory;
+  memory.add_row({3}, Matrix<float>(1, kHiddenDim).view());
+  absl::Status first = absl::UnknownError("not answered");
+  absl::Status later = first;
+  absl::Status last = first;
+  worker_->submit(frame_of(memory), [&](const auto& said) { first = said.status(); });
+  gate.wait_for_engine();
+  ExpertSet changed(3, kNumExperts);
+  changed.insert(1, 3);
+  worker_->let_go(changed);
+  worker_->submit(frame_of(memory), [&](const auto& said) { later = said.status(); });
+  gate.open();
+  while (worker_->load().num_queued_legs > 0) absl::SleepFor(absl::Milliseconds(1));
+  worker_->take_in(experts_.make_part(changed));
+  worker_->submit(frame_of(memory), [&](const auto& said) { last = said.status(); });
+  worker_->stop();
+  EXPECT_TRUE(first.ok()) << first;
+  EXPECT_TRUE(absl::IsNotFound(later)) << later;
+  EXPECT_TRUE(last.ok()) << last;
+  EXPECT_EQ(worker_->picks_of(changed), (std::vector<int64_t>{2}));
+}
+
 }  // namespace
 }  // namespace conclave
