@@ -61,7 +61,8 @@ std::vector<ServerId> choose_replicas(const TopK& top_k, const Placement& placem
     ServerId chosen = kNoServer;
     for (size_t i = 0; i < holders.size(); ++i) {
       if (std::find(lost.begin(), lost.end(), holders[i]) != lost.end()) continue;
-      const std::tuple rank(health.is_avoided(holders[i]), i >= num_steady, load_of(holders[i]));
+      const int64_t load_there = load_of(holders[i]) * health.weight(holders[i]);
+      const std::tuple rank(health.is_avoided(holders[i]), i >= num_steady, load_there);
       if (chosen != kNoServer && best <= rank) continue;
       best = rank;
       chosen = holders[i];

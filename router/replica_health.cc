@@ -56,6 +56,9 @@ void ReplicaHealth::on_answer(ServerId server, int32_t num_picks, absl::Duration
   known->pause = absl::ZeroDuration();
   known->avoided_until = absl::InfinitePast();
   if (num_picks > 0) known->fit.add(num_picks, absl::ToDoubleSeconds(latency));
+  if (known->weight == 1 || ++known->num_answers_at_weight < kAnswersAStep) return;
+  known->weight /= 2;
+  known->num_answers_at_weight = 0;
 }
 
 void ReplicaHealth::on_loss(ServerId server, int32_t num_picks) {
@@ -63,16 +66,33 @@ void ReplicaHealth::on_loss(ServerId server, int32_t num_picks) {
   Server* const known = find(server);
   if (known == nullptr) return;
   const absl::Time now = clock_->now();
+  known->lost_at = now;
+  known->weight = kFirstWeight;
+  known->num_answers_at_weight = 0;
   if (now < known->avoided_until) return;  // legs that were away together are one loss
   known->pause = std::clamp(2 * known->pause, kFirstPause, kLongestPause);
   known->avoided_until = now + known->pause;
 }
 
 void ReplicaHealth::keep_only(const Placement& placement) {
-  const std::vector<ServerId> servers = placement.servers();
-  std::erase_if(servers_, [&](const auto& entry) {
-    return !std::binary_search(servers.begin(), servers.end(), entry.first);
-  });
+  const std::vector<ServerId> placed = placement.servers();
+  const absl::Time now = clock_->now();
+  for (auto next = servers_.begin(); next != servers_.end();) {
+    const auto at = next++;
+    Server& server = at->second;
+    if (std::binary_search(placed.begin(), placed.end(), at->first)) continue;
+    if (now - server.lost_at > kRemembered) {
+      servers_.erase(at);
+    } else {
+      server = {
+          .pause = server.pause, .lost_at = server.lost_at, .weight = kFirstWeight, .fit = {}};
+    }
+  }
+}
+
+int64_t ReplicaHealth::weight(ServerId server) const {
+  const auto found = servers_.find(server);
+  return found == servers_.end() ? 1 : found->second.weight;
 }
 
 bool ReplicaHealth::is_avoided(ServerId server) const {

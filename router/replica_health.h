@@ -3,6 +3,9 @@
 //
 //   avoided    A server that lost a leg is asked only where nobody else holds the expert, for a
 //              pause that doubles with every further loss and starts anew after an answer.
+//   weight     After that its picks count for more than those of others until it has answered for a
+//              while, so that it gets its share back step by step. This also goes for one that
+//              left the placement and is back soon.
 //   patience   kPatience times what the server's recent answers say of a leg of so many picks: a
 //              line a + b * picks, fitted to them by least squares, older ones counting less. Never
 //              under kLeastPatience; infinite while too few are known.
@@ -26,6 +29,9 @@ class ReplicaHealth {
  public:
   static constexpr absl::Duration kFirstPause = absl::Milliseconds(500);
   static constexpr absl::Duration kLongestPause = absl::Seconds(30);
+  static constexpr absl::Duration kRemembered = absl::Minutes(1);  // a loss, after leaving
+  static constexpr int64_t kFirstWeight = 8;                       // halves with kAnswersAStep
+  static constexpr int32_t kAnswersAStep = 8;
   static constexpr double kPatience = 8;
   static constexpr absl::Duration kLeastPatience = absl::Milliseconds(100);
   static constexpr double kRetriesPerAnswer = 0.1;
@@ -41,11 +47,13 @@ class ReplicaHealth {
   void on_loss(ServerId server, int32_t num_picks);
   void on_given_back(ServerId server, int32_t num_picks);
 
-  // Forgets the servers that a placement does not name: who comes back is somebody else.
+  // Forgets the servers that a placement does not name: who comes back is somebody else, and asked
+  // little at first where the one before was lost lately.
   void keep_only(const Placement& placement);
 
   bool is_avoided(ServerId server) const;
   int64_t picks_away(ServerId server) const;
+  int64_t weight(ServerId server) const;  // what one pick of it counts; 1: as much as any
   absl::Duration patience(ServerId server, int32_t num_picks) const;
 
   bool has_retry() const { return retries_ >= 1; }
@@ -64,6 +72,9 @@ class ReplicaHealth {
     int64_t picks_away = 0;
     absl::Duration pause;
     absl::Time avoided_until = absl::InfinitePast();
+    absl::Time lost_at = absl::InfinitePast();
+    int64_t weight = 1;
+    int32_t num_answers_at_weight = 0;
     Fit fit;
   };
 

@@ -123,5 +123,30 @@ TEST_F(ReplicaChoiceTest, WithoutReplicasThereIsNoChoice) {
   EXPECT_EQ(choose({1}, {ServerId{1}})[1], kNoServer);
 }
 
+TEST_F(ReplicaChoiceTest, WhoIsBackAfterALossGetsLess) {
+  constexpr ServerId kBack{0};
+  constexpr ServerId kOther{1};
+  for (int32_t e = 0; e < kNumExperts; ++e) {
+    placement_.add(0, e, kBack);
+    placement_.add(0, e, kOther);
+  }
+  health_.on_sent(kBack, 1);
+  health_.on_loss(kBack, 1);
+  clock_.advance(ReplicaHealth::kFirstPause);
+  std::vector<int32_t> experts;
+  for (int32_t e = 0; e < kNumExperts; ++e) experts.push_back(e);
+  const auto num_back = [&] {
+    const std::vector<ServerId> home = choose(experts);
+    return std::count(home.begin(), home.end(), kBack);
+  };
+  EXPECT_GE(num_back(), 1) << "it would never be tried";
+  EXPECT_LE(num_back(), 2);
+  for (int i = 0; i < 100; ++i) {
+    health_.on_sent(kBack, 1);
+    health_.on_answer(kBack, 1, absl::Milliseconds(1));
+  }
+  EXPECT_EQ(num_back(), kNumExperts / 2);
+}
+
 }  // namespace
 }  // namespace conclave

@@ -136,5 +136,29 @@ TEST_F(ReplicaHealthTest, WhoHasLeftIsForgotten) {
   EXPECT_EQ(health_.picks_away(kA), 0);
 }
 
+TEST_F(ReplicaHealthTest, ItsShareComesBackStepByStep) {
+  EXPECT_EQ(health_.weight(kA), 1);
+  lose(kA);
+  EXPECT_EQ(health_.weight(kB), 1);
+  for (int64_t weight = ReplicaHealth::kFirstWeight; weight > 1; weight /= 2) {
+    EXPECT_EQ(health_.weight(kA), weight);
+    for (int i = 0; i < ReplicaHealth::kAnswersAStep; ++i) answer(kA, 1, absl::Milliseconds(1));
+  }
+  EXPECT_EQ(health_.weight(kA), 1);
+}
+
+TEST_F(ReplicaHealthTest, WhoComesBackSoonIsAskedLittleAtFirst) {
+  lose(kA);
+  health_.keep_only(Placement(1, 1, 1));
+  EXPECT_FALSE(health_.is_avoided(kA));
+  EXPECT_EQ(health_.weight(kA), ReplicaHealth::kFirstWeight);
+  lose(kA);
+  clock_.advance(ReplicaHealth::kFirstPause);
+  EXPECT_TRUE(health_.is_avoided(kA)) << "it is lost again and again";
+  clock_.advance(ReplicaHealth::kRemembered + absl::Seconds(1));
+  health_.keep_only(Placement(1, 1, 2));
+  EXPECT_EQ(health_.weight(kA), 1);
+}
+
 }  // namespace
 }  // namespace conclave
