@@ -7,6 +7,7 @@
 #include <cstdint>
 #include <map>
 #include <memory>
+#include <set>
 #include <string>
 #include <unordered_map>
 #include <utility>
@@ -39,6 +40,11 @@ struct TableEntry {
   absl::Time not_before = absl::InfinitePast();  // while it is queued
   int32_t num_failures = 0;                      // since the last id
   bool was_at_node = false;
+
+  // Since the last id: the nodes on which its runs broke and that are still members, and how many
+  // nodes have gone that ran it then.
+  std::set<ServerId> broke_on;
+  int32_t num_nodes_lost = 0;
 };
 
 class RequestIndex {

@@ -92,7 +92,10 @@ void RequestTable::on_tokens(RunHandle handle, RunBatch batch) {
     return dispatch();
   }
   pool_.mark_alive(entry->node);
-  if (!delta->ids.empty()) entry->num_failures = 0;
+  if (!delta->ids.empty()) {
+    entry->num_failures = entry->num_nodes_lost = 0;
+    entry->broke_on.clear();
+  }
   say(entry, *std::move(delta));
   if (!entry->live.stopped()) return;
   cancel_run(*entry);
@@ -141,8 +144,27 @@ void RequestTable::nodes_changed(const std::vector<NodeInfo>& nodes) {
     cancel_run(*entry);
     lose_run(entry);
   }
+  for (const ServerId node : lost) blame(node);
   pool_.update(nodes);
   dispatch();
+}
+
+// Whose run broke on a node that has gone may have been what took it down. All of them are queued:
+// what ran there has just been lost.
+void RequestTable::blame(ServerId lost_node) {
+  const auto& queue = index_.queue();
+  for (auto next = queue.begin(); next != queue.end();) {
+    TableEntry* const entry = (next++)->second;
+    if (entry->broke_on.erase(lost_node) == 0) continue;
+    if (++entry->num_nodes_lost < options_.max_nodes_lost) continue;
+    fail(entry, absl::InternalError(absl::StrFormat(
+                    "%d attention nodes were lost one after the other while they ran this request, "
+                    "without an id in between: it is not given to another",
+                    entry->num_nodes_lost)));
+  }
+  for (const auto& [handle, entry] : index_.runs()) {
+    entry->num_nodes_lost += static_cast<int32_t>(entry->broke_on.erase(lost_node));
+  }
 }
 
 absl::Time RequestTable::tick() {
@@ -219,6 +241,7 @@ void RequestTable::requeue(TableEntry* entry) {
 void RequestTable::lose_run(TableEntry* entry) {
   if (const std::optional<RunEnd> end = entry->live.complete()) return finish(entry, *end);
   ++counters_.num_replays;
+  entry->broke_on.insert(entry->node);
   // The first try after an id is made at once: most often it is another node that makes it.
   if (++entry->num_failures > 1) {
     entry->not_before = clock_->now() + options_.backoff.after(entry->num_failures - 1);

@@ -7,8 +7,9 @@
 // other run are ignored. What makes it go back to the queue, with all ids so far, is no business of
 // the client: a node that is gone, a run that broke (UNAVAILABLE, and CANCELLED or UNKNOWN, which
 // nodes never say but gRPC does of lines that go down) and a node that was full. Other statuses end
-// the request. Nothing bounds the tries but the deadline; a request that fails again and again
-// without an id in between waits longer each time.
+// the request. One that fails again and again without an id in between waits longer each time; its
+// tries are bounded by the deadline, and by max_nodes_lost: one that may be what kills its nodes is
+// not given to all of them.
 //
 // The queue goes by priority, then by arrival, so a replayed request is before younger ones. One
 // that no node has room for does not hold up a smaller one.
@@ -45,6 +46,9 @@ class RequestTable {
     int32_t max_queued = 1024;
     NodePool::Options nodes;
     Backoff backoff;  // of one request, from its second failure in a row
+    // That have left the cluster while they ran a request, without an id of it in between; after
+    // that it is INTERNAL.
+    int32_t max_nodes_lost = 4;
   };
   // All outlive the table; tokenizer and observer may be null.
   struct Parts {
@@ -104,6 +108,7 @@ class RequestTable {
   void start_run(TableEntry* entry, ServerId node);
   void requeue(TableEntry* entry);
   void lose_run(TableEntry* entry);
+  void blame(ServerId lost_node);
   std::string waited_for(const TableEntry& entry) const;
 
   void finish(TableEntry* entry, RunEnd end);
