@@ -15,6 +15,7 @@
 #include <vector>
 
 #include "absl/strings/str_cat.h"
+#include "absl/time/clock.h"
 #include "common/check.h"
 #include "services/server/address.h"
 #include "tests/cluster/test_cluster.h"
@@ -41,6 +42,7 @@ class RolesTest : public testing::TestWithParam<std::string> {
     LocalCluster::Options options = cluster_of(model_, 1, 2);
     options.routing = GetParam();
     options.port = free_port();
+    options.managed = true;
     options.gateway_flags = {"--role=control"};
     logs_ = options.log_dir;
     cluster_ = start_cluster(std::move(options));
@@ -120,8 +122,9 @@ TEST_P(RolesTest, AFrontendThatIsKilledLeavesTheOtherAlone) {
   })) << "the pages of the lost request are still taken";
 }
 
-// A new control role at the old address finds everybody again. Without one, requests run on and new
-// ones are taken, unless it is the process that routes; then they wait for it.
+// A new control role at the old address finds everybody again and moves nothing. Without one,
+// requests run on and new ones are taken, unless it is the process that routes; then they wait for
+// it.
 TEST_P(RolesTest, TheControlRoleMayComeAndGo) {
   const ChildProcess* const frontend = start_frontend();
   const Generated expected = ask(*frontend, 300);
@@ -143,6 +146,12 @@ TEST_P(RolesTest, TheControlRoleMayComeAndGo) {
   EXPECT_TRUE(complete.ok()) << complete;
   EXPECT_EQ(ask(*frontend, 300).answer.ids, expected.answer.ids);
   EXPECT_EQ(ask(*start_frontend(), 300).answer.ids, expected.answer.ids);
+  absl::SleepFor(absl::Seconds(5));  // it plans after three, and one more
+  for (const int32_t i : {0, 1}) {
+    const auto metrics = scrape(cluster_->find(ClusterRole::kExpertServer, i)->ready()->metrics);
+    EXPECT_EQ(metrics.at("conclave_expert_loads_total"), 0);
+    EXPECT_EQ(metrics.at("conclave_expert_releases_total"), 0);
+  }
 }
 
 INSTANTIATE_TEST_SUITE_P(Routing, RolesTest, testing::Values("local", "gateway"),
