@@ -86,7 +86,8 @@ void SimControlClient::watch() {
 
 void SimControlClient::take_view(const ClusterView& view) {
   watch_pause_ = kFirstPause;
-  if (view.version <= stream_version_) {
+  // The one that is in force when the stream opens may come twice.
+  if (view.version < stream_version_) {
     parts_.world.log->violate(absl::StrFormat("%s hears of placement %d after %d",
                                               parts_.process->name(), view.version,
                                               stream_version_));

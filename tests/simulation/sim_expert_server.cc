@@ -61,10 +61,11 @@ void SimExpertServer::load(const ExpertSet& held) {
   state_->weights = sim_model().experts(held);
 }
 
-ServerFacts SimExpertServer::facts() const {
+ServerFacts SimExpertServer::facts() {
+  told_ = held_;
   return {.role = ServerRole::kExpertServer,
           .id = name(),
-          .incarnation = process_.incarnation(),
+          .incarnation = std::hash<std::string>()(name()) + process_.incarnation(),
           .address = name() + ":1",
           .profile = sim_model().profile(/*is_node=*/false),
           .capacity_bytes = 1 << 20,

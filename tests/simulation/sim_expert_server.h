@@ -35,7 +35,9 @@ class SimExpertServer {
   void kill();
   // SIGTERM: announces that it drains, and ends when control lets it.
   void drain();
-  bool draining() const { return draining_; }
+
+  // Whether it holds just these, and said so when it joined.
+  bool is_as_planned(const ExpertSet& held) const { return held_ == held && told_ == held; }
 
   // From now on it holds these, while it runs: the next hello says so. (Control does not ask for
   // it yet. When heartbeats tell what is held, heartbeat() is the place.)
@@ -70,7 +72,7 @@ class SimExpertServer {
     std::unique_ptr<SimControlClient> client;
   };
 
-  ServerFacts facts() const;
+  ServerFacts facts();
   Heartbeat heartbeat() const;
   void work();
   void finish(std::list<Leg>::iterator leg, absl::StatusOr<SharedBytes> said);
@@ -83,6 +85,7 @@ class SimExpertServer {
   SimProcess process_;
   SimRandom random_;
   ExpertSet held_;
+  ExpertSet told_;  // in the last hello
   bool draining_ = false;
   bool full_ = false;
   double slowness_ = 1;

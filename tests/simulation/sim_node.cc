@@ -222,7 +222,7 @@ void SimNode::sleep(absl::Duration duration) {
 ServerFacts SimNode::facts() const {
   return {.role = ServerRole::kAttentionNode,
           .id = name(),
-          .incarnation = process_.incarnation(),
+          .incarnation = std::hash<std::string>()(name()) + process_.incarnation(),
           .address = name() + ":1",
           .profile = sim_model().profile(/*is_node=*/true),
           .cache_tokens = int64_t{options_.num_pages} * kSimPageTokens,

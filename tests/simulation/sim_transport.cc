@@ -26,11 +26,13 @@ void SimTransport::set_servers(const ClusterView& view) {
   std::map<ServerId, Link> kept;
   for (const PlacedServer& placed : view.servers) {
     const auto known = links_.find(placed.server);
-    if (known != links_.end()) kept[placed.server] = known->second;
+    const bool moved = known != links_.end() && known->second.server != parts_.find(placed.id);
+    if (known != links_.end() && !moved) kept[placed.server] = known->second;
   }
   std::swap(kept, links_);
   for (const auto& [id, link] : kept) {
-    if (links_.contains(id)) continue;
+    const auto still = links_.find(id);
+    if (still != links_.end() && still->second.server == link.server) continue;
     if (link.up) {
       parts_.world.network->close(link.stream, parts_.process, absl::CancelledError(""));
     }

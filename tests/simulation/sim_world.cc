@@ -106,7 +106,9 @@ void SimWorld::mend() {
   for (size_t i = 0; i < servers_.size(); ++i) {
     servers_[i]->set_slowness(1);
     servers_[i]->set_full(false);
-    if (!servers_[i]->process()->alive()) servers_[i]->start(scenario_.servers[i].held);
+    const ExpertSet& held = scenario_.servers[i].held;
+    const bool alive = servers_[i]->process()->alive();
+    if (!alive || !servers_[i]->is_as_planned(held)) restart_server(i, held);
   }
   for (const auto& node : nodes_) {
     if (!node->process()->alive()) node->start();
