@@ -12,10 +12,10 @@ namespace {
 
 constexpr absl::Duration kStart = absl::Milliseconds(100);
 constexpr std::array<const char*, kNumFaultKinds> kNames = {
-    "kill server",  "kill node",     "kill control",  "kill frontend", "stop server",
-    "stop node",    "stop control",  "stop frontend", "drain server",  "drain node",
-    "cut",          "isolate",       "reset",         "lose legs",     "slow server",
-    "full server",  "other experts", "release experts"};
+    "kill server", "kill node",    "kill control",  "kill frontend",  "stop server",
+    "stop node",   "stop control", "stop frontend", "drain server",   "drain node",
+    "cut",         "isolate",      "reset",         "lose legs",      "damage answers",
+    "slow server", "full server",  "other experts", "release experts"};
 
 class Maker {
  public:
@@ -27,7 +27,7 @@ class Maker {
     made_.clock_skew = random_.duration(absl::Seconds(-20), absl::Seconds(2));
     made_.network.most_delay = random_.duration(absl::Microseconds(200), absl::Milliseconds(5));
     made_.doubling = random_.chance(0.3) ? 0.05 : 0;
-    length_ = random_.duration(absl::Seconds(4), absl::Seconds(15));
+    length_ = random_.duration(absl::Seconds(2), absl::Seconds(10));
     make_nodes();
     make_servers();
     make_clients();
@@ -127,8 +127,7 @@ ClientPlan Maker::client(int32_t number) {
   request.sampling.presence_penalty = random_.chance(0.2) ? 0.5f : 0.f;
   request.sampling.seed = static_cast<uint64_t>(random_.below(1 << 30));
   request.sampling.num_logprobs = random_.chance(0.4) ? random_.below(3) : -1;
-  request.sampling.prompt_logprobs =
-      request.sampling.wants_logprobs() && random_.chance(0.4);
+  request.sampling.prompt_logprobs = request.sampling.wants_logprobs() && random_.chance(0.4);
   if (random_.chance(0.5)) request.sampling.stop_ids = ids(1);
   give_ids(&plan);
   if (random_.chance(0.15)) {
@@ -155,9 +154,10 @@ void Maker::give_ids(ClientPlan* plan) {
 void Maker::make_faults() {
   const int32_t count = random_.chance(0.05) ? 0 : random_.between(1, 14);
   for (int32_t i = 0; i < count; ++i) {
+    const absl::Duration longest = absl::Seconds(random_.chance(0.5) ? 5 : 0.5);
     made_.faults.push_back({.kind = static_cast<FaultKind>(random_.below(kNumFaultKinds)),
                             .at = random_.duration(kStart, length_),
-                            .lasts = random_.duration(absl::Milliseconds(5), absl::Seconds(5)),
+                            .lasts = random_.duration(absl::Milliseconds(5), longest),
                             .a = random_.below(1 << 20),
                             .b = random_.below(1 << 20),
                             .strength = random_.fraction()});

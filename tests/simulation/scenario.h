@@ -16,20 +16,21 @@
 namespace conclave {
 
 enum class FaultKind : uint8_t {
-  kKillServer,      // started again at the fault's end
+  kKillServer,  // started again at the fault's end
   kKillNode,
-  kKillControl,     // with kKillFrontend where both are one process
+  kKillControl,  // with kKillFrontend where both are one process
   kKillFrontend,
-  kStopServer,      // SIGSTOP, then SIGCONT
+  kStopServer,  // SIGSTOP, then SIGCONT
   kStopNode,
   kStopControl,
   kStopFrontend,
-  kDrainServer,     // SIGTERM; killed at the fault's end where it is still there
+  kDrainServer,  // SIGTERM; killed at the fault's end where it is still there
   kDrainNode,
-  kCut,             // between two processes
-  kIsolate,         // one from all others
-  kReset,           // connections between a node and a server, once
-  kLoseLegs,        // some of all
+  kCut,            // between two processes
+  kIsolate,        // one from all others
+  kReset,          // connections between a node and a server, once
+  kLoseLegs,       // some of all
+  kDamageAnswers,  // the same
   kSlowServer,
   kFullServer,
   kOtherExperts,    // a server is started again with other experts

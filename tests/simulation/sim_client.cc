@@ -61,7 +61,7 @@ void SimClient::submit() {
   }
   check(state_ == State::kOutside, "was started and refused");
   check(absl::IsResourceExhausted(status), "was refused: " + status.ToString());
-  ++num_refusals_;
+  ++parts_.counts->num_refusals;
   parts_.time->after(random_.duration(absl::Milliseconds(50), absl::Milliseconds(500)),
                      [this] { begin(); });
 }
@@ -125,6 +125,8 @@ void SimClient::on_finished(const AnswerFinish& finish) {
   check(heard_prompt_ == !expected_->prompt_logprobs.empty(), "lacks its prompt's logprobs");
   const bool stopped = expected_->reason == FinishReason::kStopId;
   check((finish.reason == AnswerEnd::kStopId) == stopped, "ends for another reason");
+  ++parts_.counts->num_answers;
+  parts_.counts->num_ids += finish.num_generated;
   parts_.log->say(id(), "finishes");
 }
 

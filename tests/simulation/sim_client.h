@@ -20,10 +20,10 @@ enum class ClientWish : uint8_t { kWholeAnswer, kCancel, kGoAway };
 // What one client asks, as a scenario says it; times are from the start of the world.
 struct ClientPlan {
   absl::Duration at;
-  GatewayRequest request;                        // without a deadline
-  std::optional<absl::Duration> patience;        // makes the deadline
+  GatewayRequest request;                  // without a deadline
+  std::optional<absl::Duration> patience;  // makes the deadline
   ClientWish wish = ClientWish::kWholeAnswer;
-  absl::Duration wish_after;                     // its acceptance
+  absl::Duration wish_after;  // its acceptance
 };
 
 class SimClient final : private ClientSink {
@@ -43,7 +43,6 @@ class SimClient final : private ClientSink {
     return plan_->patience.has_value() || plan_->wish != ClientWish::kWholeAnswer;
   }
   const std::string& id() const { return plan_->request.id; }
-  int32_t num_refusals() const { return num_refusals_; }
 
   // In words, for who reports it as stuck.
   std::string state() const;
@@ -71,9 +70,8 @@ class SimClient final : private ClientSink {
   bool finished_ = false;
   bool cancelled_ = false;
   int32_t num_tries_ = 0;
-  int32_t num_refusals_ = 0;
   absl::Time deadline_ = absl::InfiniteFuture();
-  size_t num_ids_ = 0;           // heard, of this try
+  size_t num_ids_ = 0;  // heard, of this try
   bool heard_prompt_ = false;
 };
 

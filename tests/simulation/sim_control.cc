@@ -124,6 +124,7 @@ void SimControl::tick() {
     for (auto& [line, member] : state_->lines) {
       if (member.member != server) continue;
       parts_.log->say("control", absl::StrFormat("takes out %d", static_cast<int>(server)));
+      ++parts_.counts->num_expulsions;
       member.member.reset();
       end(line, absl::UnavailableError("no heartbeat came for six intervals"));
       break;

@@ -35,10 +35,9 @@ void SimControlClient::connect() {
       [this](const absl::Status& status) { on_broken(status); });
   const ControlVoice voice{.welcome = [this] { on_welcome(); },
                            .goodbye = [this] { parts_.on_goodbye(); }};
-  network->send(line_, parts_.process,
-                [control, line = line_, facts = parts_.facts(), voice] {
-                  control->hello(line, facts, voice);
-                });
+  network->send(line_, parts_.process, [control, line = line_, facts = parts_.facts(), voice] {
+    control->hello(line, facts, voice);
+  });
   parts_.process->after(kWelcomeTimeout, [this, number] {
     if (number != num_lines_ || registered_) return;
     parts_.world.network->close(line_, parts_.process, absl::CancelledError(""));
@@ -61,10 +60,9 @@ void SimControlClient::on_welcome() {
 void SimControlClient::beat() {
   Heartbeat beat = parts_.heartbeat();
   beat.draining = draining_;
-  parts_.world.network->send(line_, parts_.process,
-                             [control = parts_.control, line = line_, beat] {
-                               control->beat(line, beat);
-                             });
+  parts_.world.network->send(line_, parts_.process, [control = parts_.control, line = line_, beat] {
+    control->beat(line, beat);
+  });
   parts_.process->after(SimControl::kHeartbeat, [this, number = num_lines_] {
     if (number == num_lines_ && registered_) this->beat();
   });

@@ -8,8 +8,8 @@
 
 namespace conclave {
 
-SimExpertServer::State::State(const ExpertSet& held, int32_t max_queued_jobs)
-    : weights(sim_model().experts(held)),
+SimExpertServer::State::State(ExpertWeights experts, int32_t max_queued_jobs)
+    : weights(std::move(experts)),
       engine(sim_model().config(), &weights, inline_executor()),
       batcher(&sim_model().config(), &weights, &engine, {.max_queued_jobs = max_queued_jobs}) {}
 
@@ -26,9 +26,7 @@ void SimExpertServer::start(const ExpertSet& held) {
   held_ = held;
   draining_ = false;
   parts_.log->say(name(), "starts with " + held.to_string());
-  const bool lies = parts_.sabotage == Sabotage::kUnheldExpert;
-  state_ = std::make_unique<State>(lies ? ExpertSet::all(sim_model().config()) : held,
-                                   options_.max_queued_legs);
+  state_ = std::make_unique<State>(weights_of(held), options_.max_queued_legs);
   state_->client = std::make_unique<SimControlClient>(
       SimControlClient::Parts{.world = parts_,
                               .process = &process_,
@@ -58,7 +56,12 @@ void SimExpertServer::load(const ExpertSet& held) {
   while (state_->batcher.run_once()) {
   }
   held_ = held;
-  state_->weights = sim_model().experts(held);
+  state_->weights = weights_of(held);
+}
+
+ExpertWeights SimExpertServer::weights_of(const ExpertSet& held) const {
+  const bool lies = parts_.sabotage == Sabotage::kUnheldExpert;
+  return sim_model().experts(lies ? ExpertSet::all(sim_model().config()) : held);
 }
 
 ServerFacts SimExpertServer::facts() {
@@ -77,7 +80,10 @@ Heartbeat SimExpertServer::heartbeat() const {
 }
 
 void SimExpertServer::receive(ArrivedLeg leg, LegHandler::Done done) {
-  if (full_) return done(absl::ResourceExhaustedError("the queue is full"));
+  if (full_) {
+    ++parts_.counts->num_full_servers;
+    return done(absl::ResourceExhaustedError("the queue is full"));
+  }
   State& state = *state_;
   const auto kept = state.legs.insert(state.legs.end(), {std::move(leg), std::move(done)});
   const ArrivedLeg& frame = kept->frame;
@@ -114,7 +120,9 @@ void SimExpertServer::finish(std::list<Leg>::iterator leg, absl::StatusOr<Shared
       said = spoil(*std::move(said));
     }
   } else if (absl::IsNotFound(said.status())) {
-    ++num_refusals_;
+    ++parts_.counts->num_not_found;
+  } else {
+    ++parts_.counts->num_full_servers;
   }
   leg->done(std::move(said));
 }

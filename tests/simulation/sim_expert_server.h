@@ -1,9 +1,9 @@
 // An expert server as a simulated process: the real batcher and engine behind a mailbox, as
-// services/expert_server/expert_worker.cc has it. A batch takes time; legs that come meanwhile wait
-// and are merged.
+// services/expert_server/expert_worker.cc has it. A batch takes time; legs that come meanwhile
+// wait and are merged.
 //
-// Every answer is held against what the server was told to hold, which is not what its batcher looks
-// at.
+// Every answer is held against what the server was told to hold, which is not what its batcher
+// looks at.
 #pragma once
 
 #include <cstdint>
@@ -52,9 +52,6 @@ class SimExpertServer {
   // A leg that has come; in this process. `done` may be called later, or never.
   void receive(ArrivedLeg leg, LegHandler::Done done);
 
-  int64_t num_answers() const { return num_answers_; }
-  int64_t num_refusals() const { return num_refusals_; }
-
  private:
   struct Leg {
     ArrivedLeg frame;
@@ -62,7 +59,7 @@ class SimExpertServer {
   };
   // Of one incarnation, in the order of lives.
   struct State {
-    explicit State(const ExpertSet& held, int32_t max_queued_jobs);
+    State(ExpertWeights experts, int32_t max_queued_jobs);
 
     ExpertWeights weights;
     ExpertEngine engine;
@@ -76,6 +73,7 @@ class SimExpertServer {
   Heartbeat heartbeat() const;
   void work();
   void finish(std::list<Leg>::iterator leg, absl::StatusOr<SharedBytes> said);
+  ExpertWeights weights_of(const ExpertSet& held) const;
   void check_answer(const ArrivedLeg& leg);
   SharedBytes spoil(SharedBytes rows);
 
@@ -90,7 +88,6 @@ class SimExpertServer {
   bool full_ = false;
   double slowness_ = 1;
   int64_t num_answers_ = 0;
-  int64_t num_refusals_ = 0;  // for experts that are not held here
   std::unique_ptr<State> state_;  // while it lives
 };
 

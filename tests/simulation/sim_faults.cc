@@ -30,6 +30,7 @@ void SimWorld::begin(const Fault& fault) {
     case FaultKind::kIsolate:
     case FaultKind::kReset:
     case FaultKind::kLoseLegs:
+    case FaultKind::kDamageAnswers:
       return begin_in_network(fault);
   }
 }
@@ -99,6 +100,7 @@ void SimWorld::begin_in_network(const Fault& fault) {
   if (fault.kind == FaultKind::kIsolate) return network_.cut(a, nullptr);
   if (fault.kind == FaultKind::kCut) return network_.cut(a, process(fault.b));
   if (fault.kind == FaultKind::kLoseLegs) return network_.set_loss(0.1 * fault.strength);
+  if (fault.kind == FaultKind::kDamageAnswers) return network_.set_damage(0.1 * fault.strength);
   const auto& node = nodes_[static_cast<size_t>(fault.a) % nodes_.size()];
   const auto& server = servers_[static_cast<size_t>(fault.b) % servers_.size()];
   network_.reset(node->process(), server->process());
@@ -150,6 +152,8 @@ void SimWorld::finish(const Fault& fault) {
       return network_.heal(process(fault.a), nullptr);
     case FaultKind::kLoseLegs:
       return network_.set_loss(0);
+    case FaultKind::kDamageAnswers:
+      return network_.set_damage(0);
     case FaultKind::kReset:
       return;
   }

@@ -29,10 +29,9 @@ void SimNodeLink::run(ServerId node, RunHandle handle, NodeRequest request) {
     return;
   }
   SimNode* const there = found->second;
-  parts_.world.log->say("frontend",
-                        absl::StrFormat("run %d: %s after %d ids on %s",
-                                        static_cast<uint64_t>(handle), request.id,
-                                        request.generated.size(), there->name()));
+  parts_.world.log->say(
+      "frontend", absl::StrFormat("run %d: %s after %d ids on %s", static_cast<uint64_t>(handle),
+                                  request.id, request.generated.size(), there->name()));
   const RunVoice voice{
       .tokens = [this, handle](RunBatch batch) { deliver(handle, std::move(batch)); },
       .finished = [this, handle](RunEnd end) { parts_.on_finished(handle, end); }};
@@ -43,8 +42,8 @@ void SimNodeLink::run(ServerId node, RunHandle handle, NodeRequest request) {
       },
       [this, handle](const absl::Status& status) {
         streams_.erase(handle);
-        parts_.on_failed(handle, status.ok() ? absl::UnavailableError("ended without an answer")
-                                             : status);
+        parts_.on_failed(handle,
+                         status.ok() ? absl::UnavailableError("ended without an answer") : status);
       });
 }
 
@@ -107,8 +106,18 @@ void SimFrontend::kill() {
   parts_.log->say("frontend", "is killed");
   parts_.network->on_kill(&process_);
   process_.kill();
+  count();
   state_->table.fail_all(absl::UnavailableError("the gateway is gone"));
   state_.reset();
+}
+
+void SimFrontend::count() const {
+  const TableCounters& table = state_->table.counters();
+  parts_.counts->num_runs += table.num_runs;
+  parts_.counts->num_replays += table.num_replays;
+  parts_.counts->num_turned_away += table.num_turned_away;
+  parts_.counts->num_deadlines += table.num_deadline;
+  parts_.counts->num_cancels += table.num_cancelled + table.num_client_gone;
 }
 
 void SimFrontend::watch() {

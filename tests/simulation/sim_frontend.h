@@ -66,6 +66,10 @@ class SimFrontend {
 
   SimProcess* process() { return &process_; }
 
+  // Adds what this incarnation has done to the world's counts; kill() does it.
+  // REQUIRES: it lives
+  void count() const;
+
   // The doors; in this process.
   absl::Status submit(GatewayRequest request, ClientSink* sink);
   void cancel(const std::string& id);

@@ -49,8 +49,8 @@ void SimWorld::look_over_nodes() {
   for (const auto& node : nodes_) {
     const Engine& engine = node->engine();
     if (engine.num_requests() > 0) {
-      log_.violate(absl::StrFormat("%s still has %d requests", node->name(),
-                                   engine.num_requests()));
+      log_.violate(
+          absl::StrFormat("%s still has %d requests", node->name(), engine.num_requests()));
     }
     if (engine.cache().num_free_pages() != engine.cache().num_pages()) {
       log_.violate(absl::StrFormat("%s has %d pages free of %d", node->name(),

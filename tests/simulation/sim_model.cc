@@ -109,8 +109,7 @@ SimModel::SimModel() {
 }
 
 const float* SimModel::vector(int32_t size, float middle, float spread) {
-  float* const numbers =
-      trunk_.owned.emplace_back(new float[static_cast<size_t>(size)]).get();
+  float* const numbers = trunk_.owned.emplace_back(new float[static_cast<size_t>(size)]).get();
   for (int32_t i = 0; i < size; ++i) {
     numbers[i] = middle + spread * (2.f * static_cast<float>(random_.fraction()) - 1.f);
   }
@@ -118,13 +117,13 @@ const float* SimModel::vector(int32_t size, float middle, float spread) {
 }
 
 Weight SimModel::weight(int32_t num_rows, int32_t num_cols) {
-  return {.data = vector(num_rows * num_cols, 0.f, 0.8f),
-          .num_rows = num_rows,
-          .num_cols = num_cols};
+  return {
+      .data = vector(num_rows * num_cols, 0.f, 0.8f), .num_rows = num_rows, .num_cols = num_cols};
 }
 
 FfnWeights SimModel::ffn(int32_t width) {
-  return {.gate = weight(width, kHidden), .up = weight(width, kHidden), .down = weight(kHidden, width)};
+  return {
+      .gate = weight(width, kHidden), .up = weight(width, kHidden), .down = weight(kHidden, width)};
 }
 
 LayerWeights SimModel::layer(bool is_moe) {
@@ -140,7 +139,8 @@ LayerWeights SimModel::layer(bool is_moe) {
   layer.post_attention_norm = vector(kHidden, 1.f, 0.2f);
   layer.is_moe = is_moe;
   layer.ffn = ffn(is_moe ? config_.moe.shared_expert_dim : config_.dense_dim);
-  if (is_moe) layer.gate = {.weight = weight(kSimExperts, kHidden), .bias = vector(kSimExperts, 0.f, 0.1f)};
+  if (is_moe)
+    layer.gate = {.weight = weight(kSimExperts, kHidden), .bias = vector(kSimExperts, 0.f, 0.1f)};
   return layer;
 }
 

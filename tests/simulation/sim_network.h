@@ -2,9 +2,9 @@
 // break.
 //
 // Streams are gRPC's as their users see them: messages come in order, each once, until the stream
-// breaks, and after a break nothing. A cut says nothing to anybody: what is sent waits until the cut
-// heals, as TCP does. A process that is killed breaks its streams; a part of what it had sent last
-// may be lost with it. Legs are not in order, may be lost and may come twice.
+// breaks, and after a break nothing. A cut says nothing to anybody: what is sent waits until the
+// cut heals, as TCP does. A process that is killed breaks its streams; a part of what it had sent
+// last may be lost with it. Legs are not in order, may be lost and may come twice.
 //
 // What is delivered runs in the receiving process (SimProcess::run()).
 #pragma once
@@ -47,6 +47,10 @@ class SimNetwork {
   // Of legs, from now on.
   void set_loss(double probability) { loss_ = probability; }
   void set_doubling(double probability) { doubling_ = probability; }
+  void set_damage(double probability) { damage_ = probability; }
+
+  // Whether the answer that is sent now comes damaged.
+  bool damages() { return random_.chance(damage_); }
 
   // A null `b` is everybody else.
   void cut(const SimProcess* a, const SimProcess* b);
@@ -114,6 +118,7 @@ class SimNetwork {
   SimRandom random_;
   double loss_ = 0;
   double doubling_ = 0;
+  double damage_ = 0;
   std::multiset<std::pair<const SimProcess*, const SimProcess*>> cuts_;
   std::map<StreamId, Stream> streams_;
   uint64_t next_stream_ = 1;

@@ -17,7 +17,8 @@ constexpr absl::Duration kLongestRetry = absl::Seconds(1);
 }  // namespace
 
 SimNode::State::State(SimNode* node)
-    : transport({.world = node->parts_,
+    : counts(node->parts_.counts),
+      transport({.world = node->parts_,
                  .process = &node->process_,
                  .find = node->find_,
                  .block = [node](absl::Time until) { node->block(until); },
@@ -41,7 +42,8 @@ SimNode::State::State(SimNode* node)
                                   .gates = gate_weights(model.trunk()),
                                   .transport = &transport,
                                   .executor = inline_executor(),
-                                  .clock = node->parts_.time},
+                                  .clock = node->parts_.time,
+                                  .observer = this},
                                  Placement(kSimLayers, kSimExperts, /*version=*/0),
                                  {.max_tokens = step_tokens, .leg_timeout = options.leg_timeout});
   walk = std::make_unique<LayerWalk>(LayerWalk::Parts{.config = &config,
@@ -52,13 +54,13 @@ SimNode::State::State(SimNode* node)
                                                       .clock = node->parts_.time,
                                                       .overlap = options.overlap,
                                                       .max_tokens = step_tokens});
-  engine = std::make_unique<Engine>(
-      &config, cache.get(), walk.get(),
-      Engine::Options{.scheduler = {.step_tokens = step_tokens,
-                                    .prefill_chunk = options.prefill_chunk,
-                                    .max_running = options.max_running},
-                      .max_requests = options.real_max_requests,
-                      .num_ids = kSimVocab});
+  engine =
+      std::make_unique<Engine>(&config, cache.get(), walk.get(),
+                               Engine::Options{.scheduler = {.step_tokens = step_tokens,
+                                                             .prefill_chunk = options.prefill_chunk,
+                                                             .max_running = options.max_running},
+                                               .max_requests = options.real_max_requests,
+                                               .num_ids = kSimVocab});
 }
 
 void SimNode::State::use_view(const ClusterView& view) {
@@ -105,12 +107,22 @@ void SimNode::start() {
 void SimNode::kill() {
   parts_.log->say(name(), absl::StrFormat("%s with %d requests", draining_ ? "leaves" : "is killed",
                                           state_->engine->num_requests()));
+  if (state_->in_step) ++parts_.counts->num_mid_step_kills;
+  count();
   state_->dead = true;
   state_->transport.die();
   parts_.network->on_kill(&process_);
   process_.kill();
   while (!state_->task->is_over()) state_->task->resume();
   state_.reset();
+}
+
+void SimNode::count() const {
+  const Engine& engine = *state_->engine;
+  parts_.counts->num_steps += engine.num_steps();
+  parts_.counts->num_halved_steps += engine.walk().counters().num_halved_steps;
+  parts_.counts->num_preemptions += engine.num_preemptions();
+  parts_.counts->num_stalls += engine.num_stalls();
 }
 
 void SimNode::go_on() { process_.go_on(); }
@@ -144,7 +156,9 @@ void SimNode::loop() {
       state.engine->retry_stalled();
       state.next_retry = absl::InfiniteFuture();
     }
+    state.in_step = true;
     ran = state.engine->step();
+    state.in_step = false;
     if (ran) sleep(options_.pace);
     plan_retry();
     const Engine& engine = *state.engine;

@@ -37,8 +37,8 @@ class SimNode {
     int32_t num_pages = 64;
     int32_t prefill_chunk = 16;
     int32_t max_running = 4;
-    int32_t max_requests = 8;        // as it tells control
-    int32_t real_max_requests = 8;   // as it has room for: fewer makes it refuse
+    int32_t max_requests = 8;                       // as it tells control
+    int32_t real_max_requests = 8;                  // as it has room for: fewer makes it refuse
     absl::Duration pace = absl::Microseconds(300);  // of attention, a layer
     absl::Duration leg_timeout = absl::Seconds(1);
     Overlap overlap = Overlap::kAuto;
@@ -58,6 +58,10 @@ class SimNode {
 
   SimProcess* process() { return &process_; }
   const std::string& name() const { return process_.name(); }
+
+  // Adds what this incarnation has done to the world's counts; kill() does it.
+  // REQUIRES: the process lives
+  void count() const;
 
   // Attention.Run; in this process.
   void run(StreamId stream, const NodeRequest& request, RunVoice voice);
@@ -87,7 +91,7 @@ class SimNode {
   SimProcess process_;
   SimRandom random_;
   bool draining_ = false;
-  bool spoiled_ = false;  // sabotage happens once
+  bool spoiled_ = false;          // sabotage happens once
   std::unique_ptr<State> state_;  // while it lives
 };
 

@@ -16,8 +16,7 @@ constexpr double kBusy = 0.2;
 void SimNode::run(StreamId stream, const NodeRequest& request, RunVoice voice) {
   State* const state = state_.get();
   const RequestId id{state->next_id++};
-  Run* const run =
-      (state->runs[id] = std::make_unique<Run>(this, stream, std::move(voice))).get();
+  Run* const run = (state->runs[id] = std::make_unique<Run>(this, stream, std::move(voice))).get();
   parts_.network->set_on_break(stream, [this, id](const absl::Status&) {
     state_->cancels.push_back(id);
     wake();

@@ -54,11 +54,15 @@ class SimNode::Run final : public RequestObserver {
   RunBatch batch_;  // that waits for a write, as messages do on a busy line
 };
 
-struct SimNode::State {
+struct SimNode::State final : private LegObserver {
   explicit State(SimNode* node);
 
   void use_view(const ClusterView& view);
 
+  void on_leg(const LegReport&) override {}
+  void on_move(std::string_view) override { ++counts->num_moves; }
+
+  SimCounts* const counts;
   SimTransport transport;
   std::unique_ptr<LatentCache> cache;
   std::unique_ptr<TimedAttention> attention;
@@ -81,6 +85,7 @@ struct SimNode::State {
   PageTable leaked;  // sabotage
 
   bool dead = false;
+  bool in_step = false;
   bool is_blocked = false;
   uint64_t num_blocks = 0;  // so that the timer of an earlier block does nothing
   std::unique_ptr<SimControlClient> client;

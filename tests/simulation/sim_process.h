@@ -1,8 +1,8 @@
-// A process of the simulated cluster as the operating system sees it: started, killed, stopped for a
-// while, started again under its name as somebody else.
+// A process of the simulated cluster as the operating system sees it: started, killed, stopped for
+// a while, started again under its name as somebody else.
 //
-// What it is to do comes through run() and after(). While it is stopped that is kept, as sockets and
-// timers keep it; when it is killed it is gone.
+// What it is to do comes through run() and after(). While it is stopped that is kept, as sockets
+// and timers keep it; when it is killed it is gone.
 #pragma once
 
 #include <cstdint>

@@ -82,11 +82,13 @@ void SimTransport::send(const LegRequest& request, LegReply* reply) {
   const SimNetwork::Target here{parts_.process, parts_.process->incarnation()};
   const SimNetwork::Target there{server->process(), server->process()->incarnation()};
   const auto answer = [=, this](const absl::StatusOr<SharedBytes>& said) {
-    network->send_leg(there.process, here, [this, sequence, said] { arrive(sequence, said); });
+    const bool damaged = network->damages();
+    network->send_leg(there.process, here, [this, sequence, said, damaged] {
+      arrive(sequence, damaged ? absl::DataLossError("the checksum is wrong") : said);
+    });
   };
-  network->send_leg(here.process, there, [server, leg = leg_of(request), answer] {
-    server->receive(leg, answer);
-  });
+  network->send_leg(here.process, there,
+                    [server, leg = leg_of(request), answer] { server->receive(leg, answer); });
 }
 
 // Kept until the step looks: replies are written inside the calls of the step thread alone.
@@ -110,7 +112,7 @@ void SimTransport::poll() {
   for (auto& [sequence, said] : std::exchange(arrived_, {})) {
     const auto found = away_.find(sequence);
     if (found == away_.end()) {
-      ++num_dropped_;
+      ++parts_.world.counts->num_late_answers;
       continue;
     }
     LegReply* const reply = found->second.reply;

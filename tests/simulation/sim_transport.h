@@ -22,8 +22,8 @@ class SimTransport final : public Transport {
  public:
   struct Parts {
     SimWorldParts world;
-    SimProcess* process = nullptr;                                     // the node
-    std::function<SimExpertServer*(const std::string& name)> find;     // by its name
+    SimProcess* process = nullptr;                                  // the node
+    std::function<SimExpertServer*(const std::string& name)> find;  // by its name
     std::function<void(absl::Time until)> block;  // the task, until then or until wake()
     std::function<void()> wake;
   };
@@ -39,8 +39,6 @@ class SimTransport final : public Transport {
   // The process is killed: everything that is away or still sent is UNAVAILABLE, so that the step
   // under way comes to its end.
   void die();
-
-  int64_t num_dropped() const { return num_dropped_; }  // answers to legs that were given up
 
  private:
   struct Link {
@@ -70,7 +68,6 @@ class SimTransport final : public Transport {
   uint64_t next_sequence_ = 1;
   uint64_t next_number_ = 1;
   uint64_t num_finished_ = 0;
-  int64_t num_dropped_ = 0;
 };
 
 }  // namespace conclave

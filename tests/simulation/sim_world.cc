@@ -32,12 +32,13 @@ SimWorld::SimWorld(const Scenario* scenario, Sabotage sabotage)
       parts_({.time = &time_,
               .network = &network_,
               .log = &log_,
+              .counts = &counts_,
               .seed = scenario->seed,
               .sabotage = sabotage}),
       control_(parts_),
-      frontend_(
-          parts_, &control_, [this](const std::string& name) { return find_by_name(nodes_, name); },
-          {.max_queued = scenario->max_queued, .inside = scenario->one_gateway}),
+      frontend_(parts_, &control_,
+                [this](const std::string& name) { return find_by_name(nodes_, name); },
+                {.max_queued = scenario->max_queued, .inside = scenario->one_gateway}),
       answers_(expected_answers(*scenario)) {
   processes_ = {control_.process(), frontend_.process()};
   for (const PlannedServer& server : scenario_.servers) {
@@ -73,6 +74,10 @@ void SimWorld::run() {
   }
   run_until(time_.now() + kRest);
   if (log_.violations().empty()) look_over();
+  for (const auto& node : nodes_) {
+    if (node->process()->alive()) node->count();
+  }
+  if (frontend_.process()->alive()) frontend_.count();
 }
 
 void SimWorld::start_all() {
@@ -99,6 +104,7 @@ SimProcess* SimWorld::process(int32_t which) {
 void SimWorld::mend() {
   log_.say("world", "all is mended");
   network_.set_loss(0);
+  network_.set_damage(0);
   for (SimProcess* const process : processes_) {
     if (process->alive() && process->stopped()) process->go_on();
   }
@@ -113,18 +119,6 @@ void SimWorld::mend() {
   for (const auto& node : nodes_) {
     if (!node->process()->alive()) node->start();
   }
-}
-
-SimWorld::Counts SimWorld::counts() const {
-  Counts counts{.num_events = time_.num_events()};
-  for (size_t i = 0; i < clients_.size(); ++i) {
-    counts.num_refusals += clients_[i].num_refusals();
-    if (!clients_[i].finished()) continue;
-    ++counts.num_finished;
-    counts.num_tokens += static_cast<int64_t>(answers_[i].ids.size());
-  }
-  for (const auto& server : servers_) counts.num_not_found += server->num_refusals();
-  return counts;
 }
 
 }  // namespace conclave

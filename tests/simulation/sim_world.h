@@ -1,8 +1,8 @@
 // A whole cluster in one thread of control, driven by a seed.
 //
 // Real classes: RequestTable, NodePool and LiveRequest at the gateway; Membership at control; at
-// every attention node Engine, Scheduler, LatentCache, LayerWalk, ExpertLayer with its placement and
-// ReplicaHealth; at every expert server ExpertBatcher and ExpertEngine; a tiny model with real
+// every attention node Engine, Scheduler, LatentCache, LayerWalk, ExpertLayer with its placement
+// and ReplicaHealth; at every expert server ExpertBatcher and ExpertEngine; a tiny model with real
 // kernels, so that bits can be compared. Simulated: time (virtual_time.h), the network
 // (sim_network.h), processes (sim_process.h), the step thread (sim_task.h), and what services/ does
 // around those classes, which sim_control, sim_control_client, sim_expert_server, sim_node and
@@ -41,14 +41,7 @@ class SimWorld {
   const SimLog& log() const { return log_; }
   const VirtualTime& time() const { return time_; }
 
-  struct Counts {
-    int64_t num_tokens = 0;       // of answers that clients heard to their end
-    int64_t num_finished = 0;     // clients that did
-    int64_t num_refusals = 0;     // of clients, for overload
-    int64_t num_not_found = 0;    // legs for experts that had moved
-    int64_t num_events = 0;
-  };
-  Counts counts() const;
+  const SimCounts& counts() const { return counts_; }
 
  private:
   static constexpr absl::Duration kDrain = absl::Minutes(4);
@@ -81,6 +74,7 @@ class SimWorld {
   VirtualTime time_;
   SimLog log_{&time_};
   SimNetwork network_;
+  SimCounts counts_;
   const SimWorldParts parts_;
   SimControl control_;
   std::vector<std::unique_ptr<SimExpertServer>> servers_;

@@ -52,8 +52,7 @@ SimResult simulate(uint64_t seed, Sabotage sabotage) {
 
 std::string failure_report(const SimResult& result) {
   std::string text = last_lines(result.lines);
-  absl::StrAppend(&text, "seed ", result.seed, " has ", result.violations.size(),
-                  " violations:\n");
+  absl::StrAppend(&text, "seed ", result.seed, " has ", result.violations.size(), " violations:\n");
   for (const std::string& violation : result.violations) absl::StrAppend(&text, violation, "\n");
   return text + how_to_replay(result.seed);
 }

@@ -12,7 +12,7 @@ namespace conclave {
 struct SimResult {
   uint64_t seed = 0;
   uint64_t hash = 0;  // of the log: two runs of a seed have the same
-  SimWorld::Counts counts;
+  SimCounts counts;
   std::vector<std::string> violations;
   std::vector<std::string> lines;  // the whole log
 };

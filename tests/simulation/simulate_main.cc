@@ -46,25 +46,19 @@ int main(int argc, char** argv) {
     return 2;
   }
   conclave::report_seed_on_abort();
-  conclave::SimWorld::Counts total;
+  conclave::SimCounts total;
   int num_failed = 0;
   for (uint64_t seed = first; seed <= last && (num_failed == 0 || keep_going); ++seed) {
     const conclave::SimResult result = conclave::simulate(seed);
     if (verbose) print(result);
-    total.num_tokens += result.counts.num_tokens;
-    total.num_finished += result.counts.num_finished;
-    total.num_refusals += result.counts.num_refusals;
-    total.num_not_found += result.counts.num_not_found;
-    total.num_events += result.counts.num_events;
+    total.add(result.counts);
     if (result.violations.empty()) continue;
     ++num_failed;
     std::fprintf(stderr, "%s", conclave::failure_report(result).c_str());
   }
-  std::printf("%d of the seeds %s failed; %lld answers with %lld ids, %lld refusals, %lld legs "
-              "for experts that had moved, %lld events\n",
-              num_failed, seeds.c_str(), static_cast<long long>(total.num_finished),
-              static_cast<long long>(total.num_tokens), static_cast<long long>(total.num_refusals),
-              static_cast<long long>(total.num_not_found),
-              static_cast<long long>(total.num_events));
+  for (const conclave::CountName& name : conclave::count_names()) {
+    std::printf("%-24s %lld\n", name.name, static_cast<long long>(total.*name.count));
+  }
+  std::printf("of the seeds %s %d failed\n", seeds.c_str(), num_failed);
   return num_failed == 0 ? 0 : 1;
 }
