@@ -29,7 +29,9 @@ void SimTask::hand_over(Baton to) {
   CHECK(baton_ != to);
   const Baton mine = baton_;
   baton_ = to;
+  lock.unlock();  // or the other would wake only to wait for it
   changed_.notify_all();
+  lock.lock();
   changed_.wait(lock, [this, mine] { return baton_ == mine; });
 }
 
