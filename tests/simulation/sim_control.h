@@ -1,0 +1,90 @@
+// The control role as a simulated process: a real Membership, and around it what
+// services/gateway/control_service.cc and cluster_state.cc do with calls: servers' lines, watchers
+// of placements and of nodes, the look for silent members, and the wait of one that has just
+// started.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <map>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "gateway/membership.h"
+#include "tests/simulation/sim_process.h"
+#include "tests/simulation/sim_world_parts.h"
+
+namespace conclave {
+
+// What control says on a server's line; both run in the server's process.
+struct ControlVoice {
+  std::function<void()> welcome;
+  std::function<void()> goodbye;
+};
+
+// The nodes, and what the cluster lacks, in words.
+using TellNodes = std::function<void(const std::vector<NodeInfo>&, const std::string&)>;
+using TellView = std::function<void(const ClusterView&)>;
+
+class SimControl {
+ public:
+  static constexpr absl::Duration kHeartbeat = absl::Milliseconds(500);
+
+  explicit SimControl(const SimWorldParts& parts)
+      : parts_(parts), process_(parts.time, "control") {}
+
+  // `skew`: how far its clock is off, from which versions go on.
+  void start(absl::Duration skew);
+  void kill();
+
+  SimProcess* process() { return &process_; }
+  const Membership& membership() const { return state_->membership; }
+
+  // The doors; all run in this process.
+  void on_line(StreamId line);
+  void hello(StreamId line, ServerFacts facts, ControlVoice voice);
+  void beat(StreamId line, const Heartbeat& beat);
+  void watch_placement(StreamId stream, TellView tell);
+  // `inside`: the frontend is a part of this process and hears at once what there is.
+  void watch_nodes(StreamId stream, TellNodes tell, bool inside);
+
+ private:
+  struct Line {
+    std::optional<ServerId> member;
+    ControlVoice voice;
+    bool said_goodbye = false;
+  };
+  struct NodeWatcher {
+    TellNodes tell;
+    bool inside = false;
+  };
+  // Of one incarnation.
+  struct State {
+    explicit State(const VirtualTime* time, int64_t first_version);
+
+    Membership membership;
+    absl::Time settled_at;
+    bool settled = false;
+    int64_t version = -1;  // that was announced
+    std::map<StreamId, Line> lines;
+    std::map<StreamId, TellView> view_watchers;
+    std::map<StreamId, NodeWatcher> node_watchers;
+  };
+
+  bool publishes_nodes() const { return parts_.time->now() >= state_->settled_at; }
+  bool publishes_placement() const;
+  void members_changed();
+  void tick();
+  void gone(StreamId line);
+  void end(StreamId line, const absl::Status& status);
+  void push_view(StreamId stream, const TellView& tell);
+  void push_nodes(StreamId stream, const NodeWatcher& watcher);
+
+  const SimWorldParts parts_;
+  SimProcess process_;
+  std::unique_ptr<State> state_;  // while it lives
+};
+
+}  // namespace conclave
