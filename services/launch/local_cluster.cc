@@ -4,6 +4,7 @@
 #include <grpcpp/security/credentials.h>
 #include <signal.h>
 
+#include <algorithm>
 #include <chrono>
 #include <utility>
 
@@ -60,29 +61,71 @@ ChildProcess* LocalCluster::find(ClusterRole role, int32_t idx) const {
 }
 
 absl::Status LocalCluster::launch(ClusterRole role, int32_t idx) {
-  const std::string name(role_name(role));
-  ChildProcess::Options options{.program = absl::StrCat(options_.bin_dir, "/", name),
-                                .args = args_of(role, idx)};
-  if (!options_.log_dir.empty()) {
-    options.log_file = absl::StrCat(options_.log_dir, "/", name, "-", idx, ".log");
-  }
-  ASSIGN_OR_RETURN(std::unique_ptr<ChildProcess> child, ChildProcess::start(options));
-  for (Process& process : processes_) {
+  Process place{.role = role,
+                .idx = idx,
+                .part = idx % options_.expert_servers,
+                .num_parts = options_.expert_servers};
+  for (const Process& process : processes_) {
     if (process.role != role || process.idx != idx) continue;
-    process.child = std::move(child);
+    place.part = process.part;
+    place.num_parts = process.num_parts;
+  }
+  return launch_at(std::move(place));
+}
+
+absl::Status LocalCluster::launch_at(Process place) {
+  const std::string name(role_name(place.role));
+  ChildProcess::Options options{.program = absl::StrCat(options_.bin_dir, "/", name),
+                                .args = args_of(place)};
+  if (!options_.log_dir.empty()) {
+    options.log_file = absl::StrCat(options_.log_dir, "/", name, "-", place.idx, ".log");
+  }
+  ASSIGN_OR_RETURN(place.child, ChildProcess::start(options));
+  for (Process& process : processes_) {
+    if (process.role != place.role || process.idx != place.idx) continue;
+    process = std::move(place);
     return absl::OkStatus();
   }
-  processes_.push_back({.role = role, .idx = idx, .child = std::move(child)});
+  processes_.push_back(std::move(place));
   return absl::OkStatus();
 }
 
-std::vector<std::string> LocalCluster::args_of(ClusterRole role, int32_t idx) const {
+absl::Status LocalCluster::add_expert_servers(int32_t count) {
+  int32_t first_idx = 0;
+  for (const Process& process : processes_) {
+    if (process.role == ClusterRole::kExpertServer)
+      first_idx = std::max(first_idx, process.idx + 1);
+  }
+  for (int32_t i = 0; i < count; ++i) {
+    RETURN_IF_ERROR(launch_at(
+        {.role = ClusterRole::kExpertServer, .idx = first_idx + i, .part = i, .num_parts = count}));
+  }
+  return absl::OkStatus();
+}
+
+absl::Status LocalCluster::remove(ClusterRole role, int32_t idx, absl::Duration patience) {
+  const auto place = std::find_if(
+      processes_.begin(), processes_.end(),
+      [&](const Process& process) { return process.role == role && process.idx == idx; });
+  if (place == processes_.end()) {
+    return absl::NotFoundError(absl::StrCat("no ", std::string(role_name(role)), " ", idx));
+  }
+  place->child->signal(SIGTERM);
+  const std::optional<ExitState> exit = place->child->wait(patience);
+  processes_.erase(place);
+  if (exit && exit->clean()) return absl::OkStatus();
+  return absl::InternalError(absl::StrCat(std::string(role_name(role)), " ", idx, " ended with ",
+                                          exit ? exit->to_string() : "nothing in time"));
+}
+
+std::vector<std::string> LocalCluster::args_of(const Process& place) const {
   std::vector<std::string> args = {absl::StrCat("--model=", options_.model)};
-  const std::string name = absl::StrCat("--server-id=", std::string(role_name(role)), "-", idx);
+  const std::string name =
+      absl::StrCat("--server-id=", std::string(role_name(place.role)), "-", place.idx);
   const std::string control = absl::StrCat("--control=", address_);
   const std::string transport = absl::StrCat("--transport=", options_.transport);
   const std::vector<std::string>* more = nullptr;
-  switch (role) {
+  switch (place.role) {
     case ClusterRole::kGateway:
       args.push_back(absl::StrCat("--listen=127.0.0.1:", options_.port));
       args.push_back(absl::StrCat("--routing=", options_.routing));
@@ -95,20 +138,21 @@ std::vector<std::string> LocalCluster::args_of(ClusterRole role, int32_t idx) co
       more = &options_.node_flags;
       break;
     case ClusterRole::kExpertServer:
-      args.insert(args.end(), {name, control, absl::StrCat("--experts=", experts_of(idx))});
+      args.insert(args.end(), {name, control, absl::StrCat("--experts=", experts_of(place))});
       more = &options_.expert_flags;
       break;
   }
   args.insert(args.end(), more->begin(), more->end());
+  const std::vector<std::string> own = options_.own_flags(place.role, place.idx);
+  args.insert(args.end(), own.begin(), own.end());
   return args;
 }
 
 // Its own part of each layer's experts and those of the servers behind it, round and round.
-std::string LocalCluster::experts_of(int32_t idx) const {
-  const int32_t num_servers = options_.expert_servers;
+std::string LocalCluster::experts_of(const Process& place) const {
   std::vector<std::string> parts;
-  for (int32_t i = 0; i < options_.min_replicas; ++i) {
-    parts.push_back(absl::StrCat((idx + i) % num_servers, "/", num_servers));
+  for (int32_t i = 0; i < std::min(options_.min_replicas, place.num_parts); ++i) {
+    parts.push_back(absl::StrCat((place.part + i) % place.num_parts, "/", place.num_parts));
   }
   return absl::StrJoin(parts, ";");
 }

@@ -38,6 +38,9 @@ class LocalCluster {
     std::vector<std::string> gateway_flags;
     std::vector<std::string> node_flags;
     std::vector<std::string> expert_flags;
+    // And of one process alone, asked each time that it is launched.
+    std::function<std::vector<std::string>(ClusterRole, int32_t idx)> own_flags =
+        [](ClusterRole, int32_t) { return std::vector<std::string>(); };
 
     // Called now and then while the cluster starts, and to ask whether to give up.
     std::function<void(const LocalCluster&)> on_progress = [](const LocalCluster&) {};
@@ -47,6 +50,9 @@ class LocalCluster {
     ClusterRole role = ClusterRole::kGateway;
     int32_t idx = 0;  // among those of its role
     std::unique_ptr<ChildProcess> child;
+    // Of an expert server: which part of each layer's experts is its own, of how many.
+    int32_t part = 0;
+    int32_t num_parts = 1;
   };
 
   // Starts everything and waits until every process serves and is registered. An error names the
@@ -71,6 +77,15 @@ class LocalCluster {
   // but the gateway find each other by it, so it is started first.
   absl::Status launch(ClusterRole role, int32_t idx);
 
+  // Starts `count` expert servers in new places without waiting for them. They do not count on
+  // those that are there: among themselves they hold every expert min_replicas times, or each of
+  // them all where they are fewer. What is left after remove() of the others is whole.
+  absl::Status add_expert_servers(int32_t count);
+
+  // SIGTERM to one process, and its place is gone when it has ended. INTERNAL when it did not end
+  // well; after `patience` it is killed.
+  absl::Status remove(ClusterRole role, int32_t idx, absl::Duration patience);
+
   // Waits until the gateway knows `nodes` attention nodes and `servers` expert servers, and every
   // expert is held. DEADLINE_EXCEEDED says what is missing.
   absl::Status wait_until_complete(int32_t nodes, int32_t servers, absl::Duration timeout);
@@ -85,8 +100,9 @@ class LocalCluster {
 
   absl::Status wait_until_serving(absl::Duration timeout);
   absl::Status check_alive() const;
-  std::vector<std::string> args_of(ClusterRole role, int32_t idx) const;
-  std::string experts_of(int32_t idx) const;
+  absl::Status launch_at(Process place);
+  std::vector<std::string> args_of(const Process& place) const;
+  std::string experts_of(const Process& place) const;
   void stop_group(ClusterRole role, absl::Time end, std::string* bad);
 
   const Options options_;
