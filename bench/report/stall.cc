@@ -11,6 +11,10 @@ namespace {
 
 constexpr size_t kLeastIds = 6;  // before the fault
 
+double seconds(std::chrono::steady_clock::duration time) {
+  return std::chrono::duration<double>(time).count();
+}
+
 }  // namespace
 
 std::optional<double> stall_of(const std::vector<FaultTime::Point>& ids, const FaultTime& time) {
@@ -19,10 +23,10 @@ std::optional<double> stall_of(const std::vector<FaultTime::Point>& ids, const F
   std::vector<double> gaps;
   double longest = 0;
   for (size_t i = 1; i < ids.size(); ++i) {
-    gaps.push_back(std::chrono::duration<double>(ids[i] - ids[i - 1]).count());
-    const bool counts = ids[i] >= time.fault && ids[i - 1] < time.fault + kStallWindow &&
-                        ids[i - 1] < time.next_fault;
-    if (counts) longest = std::max(longest, gaps.back());
+    gaps.push_back(seconds(ids[i] - ids[i - 1]));
+    const bool begins_in_time = ids[i - 1] < std::min(time.fault + kStallWindow, time.next_fault);
+    if (ids[i] < time.fault || !begins_in_time) continue;
+    longest = std::max(longest, seconds(std::min(ids[i], time.next_fault) - ids[i - 1]));
   }
   return std::max(0.0, longest - spread_of(gaps).median);
 }

@@ -12,7 +12,7 @@ inline constexpr auto kStallWindow = std::chrono::seconds(5);
 struct FaultTime {
   using Point = std::chrono::steady_clock::time_point;
   Point fault;
-  Point next_fault = Point::max();  // a gap that begins later is that one's
+  Point next_fault = Point::max();  // what a gap is longer than until then is that one's
 };
 
 // The stall of a stream whose ids came at `ids`: the largest gap between two of them that ends

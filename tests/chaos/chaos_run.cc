@@ -60,14 +60,20 @@ absl::StatusOr<std::vector<const FaultKind*>> choose_faults(const std::vector<st
     chosen.push_back(kind);
   }
   for (const FaultKind& kind : fault_kinds()) {
-    if (names.empty() && kind.keeps_bits && fits(kind)) chosen.push_back(&kind);
+    if (names.empty() && kind.is_usual && fits(kind)) chosen.push_back(&kind);
   }
   return chosen;
 }
 
 bool needs_proxy(const std::vector<const FaultKind*>& faults) {
+  return std::any_of(faults.begin(), faults.end(), [](const FaultKind* kind) {
+    return kind->needs == Needs::kLegLines || kind->needs == Needs::kNodeLines;
+  });
+}
+
+bool needs_own_network(const std::vector<const FaultKind*>& faults) {
   return std::any_of(faults.begin(), faults.end(),
-                     [](const FaultKind* kind) { return kind->needs != Needs::kProcesses; });
+                     [](const FaultKind* kind) { return kind->needs == Needs::kOwnNetwork; });
 }
 
 absl::StatusOr<ChaosResult> run_chaos(const ChaosOptions& options) {

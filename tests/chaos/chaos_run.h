@@ -39,13 +39,16 @@ struct ChaosResult {
   absl::Status status;
 };
 
-// Those of `names` that this cluster can have; without names all that keep bits. An error names
-// one that there is not.
+// Those of `names` that this cluster can have; without names all usual ones. An error names one
+// that there is not.
 absl::StatusOr<std::vector<const FaultKind*>> choose_faults(const std::vector<std::string>& names,
                                                             const std::string& transport);
 
 // Whether any of them needs the proxy.
 bool needs_proxy(const std::vector<const FaultKind*>& faults);
+
+// Whether any of them needs enter_own_network(), before all else.
+bool needs_own_network(const std::vector<const FaultKind*>& faults);
 
 // An error: it did not come as far as the first fault.
 absl::StatusOr<ChaosResult> run_chaos(const ChaosOptions& options);

@@ -9,16 +9,19 @@
 #include "absl/time/clock.h"
 #include "common/check.h"
 #include "common/status_macros.h"
+#include "services/server/address.h"
+#include "tests/chaos/own_network.h"
 
 namespace conclave {
 namespace {
 
-// Longer than control waits for a silent server with its own heartbeat, 3 s, where the fault is of
-// the kind that only this finds out.
+// Control takes a server out that was silent for 3 s, so of attention nodes it finds these out.
 constexpr absl::Duration kServerPause = absl::Seconds(2);
 constexpr absl::Duration kNodePause = absl::Seconds(4);
 constexpr absl::Duration kDrainPatience = absl::Seconds(40);
 constexpr int64_t kBytesPerFlip = 50'000;
+constexpr double kLostPackets = 0.05;
+constexpr absl::Duration kLossTime = absl::Seconds(3);
 
 using Needs = FaultKind::Needs;
 
@@ -48,7 +51,14 @@ std::vector<FaultKind> make_kinds() {
        node + "flips a bit in 50 kB for 4 s: no checksum",
        Needs::kNodeLines,
        {},
-       /*keeps_bits=*/false},
+       /*is_usual=*/false},
+      {"packet-loss",
+       "one in twenty packets of all lines is lost for 3 s",
+       Needs::kOwnNetwork,
+       {},
+       /*is_usual=*/false},
+      {"packet-partition", "no packet reaches or leaves an expert server's port for 2 s",
+       Needs::kOwnNetwork, 1.0, /*is_usual=*/false},
   };
 }
 
@@ -102,6 +112,7 @@ absl::Status FaultInjector::perform(const FaultKind& kind, FaultRecord* record) 
   const Victim victim{.role = role, .idx = places[random_() % places.size()]};
   record->victim = ChaosCluster::line_to(victim.role, victim.idx);
   const std::string how = kind.name.substr(kind.name.find('-') + 1);
+  if (kind.needs == Needs::kOwnNetwork) return drop_packets(victim, how);
   if (kind.needs != Needs::kProcesses) return break_line(victim, how);
   if (how == "kill") return kill(victim);
   CHECK(how == "stop");
@@ -121,6 +132,19 @@ absl::Status FaultInjector::stop_for(const Victim& victim, absl::Duration time) 
   absl::SleepFor(time);
   child->signal(SIGCONT);
   return absl::OkStatus();
+}
+
+absl::Status FaultInjector::drop_packets(const Victim& victim, const std::string& how) {
+  const bool is_partition = how == "partition";
+  PacketDrop drop{.share = kLostPackets};
+  if (is_partition) {
+    const ChildProcess* const child = chaos_->cluster()->find(victim.role, victim.idx);
+    ASSIGN_OR_RETURN(const HostPort address, parse_host_port(child->ready()->address));
+    drop = {.share = 1, .port = address.port};
+  }
+  RETURN_IF_ERROR(begin_dropping(drop));
+  absl::SleepFor(is_partition ? kServerPause : kLossTime);
+  return stop_dropping();
 }
 
 absl::Status FaultInjector::break_line(const Victim& victim, const std::string& how) {

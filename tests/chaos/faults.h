@@ -17,12 +17,12 @@
 namespace conclave {
 
 struct FaultKind {
-  enum class Needs { kProcesses, kLegLines, kNodeLines };
+  enum class Needs { kProcesses, kLegLines, kNodeLines, kOwnNetwork };
   std::string name;
   std::string what;  // for people
   Needs needs = Needs::kProcesses;
   std::optional<double> goal_seconds;  // of the stall, for 99 of 100 faults
-  bool keeps_bits = true;              // false: only when asked for by name
+  bool is_usual = true;                // false: only when asked for by name
 };
 
 // All that there are, in the order of docs/reliability.md.
@@ -57,6 +57,7 @@ class FaultInjector {
   absl::Status perform(const FaultKind& kind, FaultRecord* record);
   absl::Status kill(const Victim& victim);
   absl::Status stop_for(const Victim& victim, absl::Duration time);
+  absl::Status drop_packets(const Victim& victim, const std::string& how);
   absl::Status break_line(const Victim& victim, const std::string& how);
   absl::Status roll();
   absl::Status scale();
