@@ -3,6 +3,9 @@
 // longer than it should be; with 77 where this machine has no network of its own to lose packets
 // in.
 
+#include <signal.h>
+
+#include <csignal>
 #include <cstdio>
 #include <cstdlib>
 #include <string>
@@ -18,6 +21,18 @@ namespace conclave {
 namespace {
 
 constexpr int kSkipped = 77;  // what CTest and others take for it
+
+volatile std::sig_atomic_t was_asked_to_stop = 0;
+
+// The first signal ends the run early, with its report; the second the program.
+void stop_at_signals() {
+  for (const int number : {SIGINT, SIGTERM}) {
+    struct sigaction action {};
+    action.sa_handler = [](int) { was_asked_to_stop = 1; };
+    action.sa_flags = static_cast<int>(SA_RESETHAND | SA_RESTART);
+    sigaction(number, &action, nullptr);
+  }
+}
 
 struct Flags {
   double minutes = 0;
@@ -110,6 +125,8 @@ int run(Flags flags) {
       std::fprintf(stderr, "chaos: %s\n", what.c_str());
     };
   }
+  stop_at_signals();
+  options.give_up = [] { return was_asked_to_stop != 0; };
   const absl::StatusOr<ChaosResult> result = run_chaos(options);
   if (!result.ok()) {
     std::fprintf(stderr, "chaos: %s\n", result.status().ToString().c_str());

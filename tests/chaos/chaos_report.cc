@@ -91,6 +91,11 @@ ChaosVerdict report_chaos(const ChaosResult& result, bool as_json) {
     verdict.is_in_time = verdict.is_in_time && meets_goal(kind, figures->second);
     if (report) add_figures(*report, kind, figures->second);
     if (!report) print_row(kind, figures->second);
+    if (!meets_goal(kind, figures->second)) {
+      std::fprintf(stderr, "chaos: the longest %s: %s, %s\n", kind.name.c_str(),
+                   seconds_text(figures->second.longest).c_str(),
+                   figures->second.longest_of.c_str());
+    }
   }
   const std::array<int64_t, kNumVerdicts> counts = count_verdicts(result);
   for (int i = 0; i < kNumVerdicts; ++i) {

@@ -17,6 +17,12 @@ double seconds_between(ChaosClock::time_point a, ChaosClock::time_point b) {
   return std::chrono::duration<double>(b - a).count();
 }
 
+std::string time_text(absl::Time time) {
+  return absl::FormatTime("%H:%M:%E3S", time, absl::UTCTimeZone());
+}
+
+std::string text_of(const FaultRecord& fault) { return fault.kind->name + " " + fault.victim; }
+
 int64_t num_flipped(ChaosCluster* chaos) {
   int64_t sum = 0;
   for (const ClusterRole role : {ClusterRole::kAttentionNode, ClusterRole::kExpertServer}) {
@@ -31,7 +37,7 @@ absl::Status inject_until(absl::Time end, const ChaosOptions& options, ChaosClus
                           std::vector<FaultRecord>* faults) {
   FaultInjector injector(chaos, options.seed);
   absl::SleepFor(options.settle);
-  while (absl::Now() < end) {
+  while (absl::Now() < end && !options.give_up()) {
     const FaultKind& kind = injector.next(options.faults);
     options.say(kind.name);
     absl::StatusOr<FaultRecord> record = injector.inject(kind);
@@ -111,7 +117,12 @@ std::map<std::string, StallFigures> stalls_of(const ChaosResult& result) {
       figure.of_streams.push_back(*stall);
       longest = std::max(longest.value_or(0), *stall);
     }
-    if (longest) figure.of_faults.push_back(*longest);
+    if (!longest) continue;
+    figure.of_faults.push_back(*longest);
+    if (*longest < figure.longest) continue;
+    figure.longest = *longest;
+    figure.longest_of = absl::StrFormat("%s at %s, after %s", fault.victim, time_text(fault.time),
+                                        i == 0 ? "nothing" : text_of(result.faults[i - 1]));
   }
   return figures;
 }
@@ -129,8 +140,8 @@ std::vector<std::string> complaints(const ChaosResult& result) {
         manner_name(stream.manner), verdict_name(stream.judged.verdict),
         seconds_between(stream.begin, stream.end), stream.ids.size(), stream.judged.what);
     if (last != nullptr) {
-      text += absl::StrFormat("; %.2f s before: %s %s", seconds_between(last->begin, stream.end),
-                              last->kind->name, last->victim);
+      text += absl::StrFormat("; %.2f s before: %s", seconds_between(last->begin, stream.end),
+                              text_of(*last));
     }
     all.push_back(std::move(text));
   }

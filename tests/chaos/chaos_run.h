@@ -26,6 +26,7 @@ struct ChaosOptions {
   int32_t clients = 8;
   int32_t most_tokens = 400;
   uint64_t seed = 1;
+  std::function<bool()> give_up = [] { return false; };  // asked between faults
   std::function<void(const std::string&)> say = [](const std::string&) {};
 };
 
@@ -57,6 +58,8 @@ struct StallFigures {
   int64_t num_faults = 0;
   std::vector<double> of_faults;   // of each that met a stream: its longest
   std::vector<double> of_streams;  // of all streams that were open
+  double longest = 0;
+  std::string longest_of;  // which fault it was, and what had been before
 };
 
 // By the name of the kind. Only of streams whose clients read on and that were what they should be.

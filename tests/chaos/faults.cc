@@ -90,7 +90,7 @@ const FaultKind& FaultInjector::next(const std::vector<const FaultKind*>& kinds)
 }
 
 absl::StatusOr<FaultRecord> FaultInjector::inject(const FaultKind& kind) {
-  FaultRecord record{.kind = &kind, .begin = ChaosClock::now()};
+  FaultRecord record{.kind = &kind, .time = absl::Now(), .begin = ChaosClock::now()};
   RETURN_IF_ERROR(perform(kind, &record));
   RETURN_IF_ERROR(chaos_->wait_until_whole());
   const std::string problem = chaos_->problem();

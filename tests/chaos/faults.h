@@ -32,6 +32,7 @@ const FaultKind* find_fault_kind(const std::string& name);
 struct FaultRecord {
   const FaultKind* kind = nullptr;
   std::string victim;
+  absl::Time time;  // of its beginning, as logs tell it
   ChaosClock::time_point begin;
   ChaosClock::time_point end;  // when the cluster was whole again
 };
