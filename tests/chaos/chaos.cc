@@ -42,7 +42,7 @@ struct Flags {
   int32_t threads = 1;
   std::string weights;
   double heartbeat = 0;  // 0: the gateway's own
-  double settle_seconds = 1;
+  double settle_seconds = 1.5;
   std::vector<std::string> faults;
   ChaosOptions options;
 };

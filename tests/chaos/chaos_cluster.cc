@@ -20,7 +20,7 @@ namespace {
 // own.
 constexpr int32_t kFirstPort = 20'000;
 constexpr int32_t kNumPorts = 10'000;
-constexpr absl::Duration kPatience = absl::Seconds(60);
+constexpr absl::Duration kPatience = absl::Minutes(2);
 
 bool is_free(int32_t port) {
   const int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);

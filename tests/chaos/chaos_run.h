@@ -21,8 +21,8 @@ namespace conclave {
 struct ChaosOptions {
   ChaosCluster::Options cluster;
   std::vector<const FaultKind*> faults;
-  absl::Duration time = absl::Seconds(30);   // no fault begins later
-  absl::Duration settle = absl::Seconds(1);  // between a fault that is over and the next
+  absl::Duration time = absl::Seconds(30);           // no fault begins later
+  absl::Duration settle = absl::Milliseconds(1500);  // between a fault that is over and the next
   int32_t clients = 8;
   int32_t most_tokens = 400;
   uint64_t seed = 1;

@@ -38,7 +38,7 @@ class ConstantLoad {
     std::string address;
     int32_t clients = 8;
     uint64_t seed = 1;
-    absl::Duration patience = absl::Minutes(2);  // of a client with one request
+    absl::Duration patience = absl::Minutes(5);  // of a client with one request
   };
 
   // Starts. `requests` outlive this.
