@@ -1,10 +1,21 @@
 #include "experts/held_experts.h"
 
+#include <algorithm>
 #include <utility>
 
 #include "common/check.h"
 
 namespace conclave {
+namespace {
+
+// Layers that are dense have a row of none, or none at all.
+int32_t num_experts_of(const ExpertWeights& weights) {
+  size_t most = 0;
+  for (const auto& layer : weights.layers) most = std::max(most, layer.size());
+  return static_cast<int32_t>(most);
+}
+
+}  // namespace
 
 HeldExperts::HeldExperts(int32_t num_layers, int32_t num_experts)
     : num_layers_(num_layers),
@@ -12,21 +23,19 @@ HeldExperts::HeldExperts(int32_t num_layers, int32_t num_experts)
       experts_(static_cast<size_t>(num_layers) * static_cast<size_t>(num_experts)) {}
 
 HeldExperts::HeldExperts(ExpertWeights weights)
-    : HeldExperts(
-          static_cast<int32_t>(weights.layers.size()),
-          weights.layers.empty() ? 0 : static_cast<int32_t>(weights.layers.front().size())) {
+    : HeldExperts(static_cast<int32_t>(weights.layers.size()), num_experts_of(weights)) {
   add(std::make_shared<const ExpertWeights>(std::move(weights)));
 }
 
 void HeldExperts::add(std::shared_ptr<const ExpertWeights> part) {
   CHECK(part->layers.size() == static_cast<size_t>(num_layers_));
-  size_t at = 0;
+  auto held = experts_.begin();
   for (const auto& layer : part->layers) {
-    CHECK(layer.size() == static_cast<size_t>(num_experts_));
-    for (const auto& expert : layer) {
-      std::shared_ptr<const FfnWeights>& held = experts_[at++];
-      if (expert != nullptr && held == nullptr) held = {part, expert.get()};
+    CHECK(layer.empty() || layer.size() == static_cast<size_t>(num_experts_));
+    for (size_t e = 0; e < layer.size(); ++e) {
+      if (layer[e] != nullptr && held[e] == nullptr) held[e] = {part, layer[e].get()};
     }
+    held += num_experts_;
   }
 }
 

@@ -21,7 +21,7 @@ class HeldExperts {
   // Holds nothing yet, of a model with L layers of E experts.
   HeldExperts(int32_t num_layers, int32_t num_experts);
 
-  // All that `weights` has. REQUIRES: every layer of it has as many experts
+  // All that `weights` has.
   explicit HeldExperts(ExpertWeights weights);
 
   // Takes in what `part` has and is not held yet.

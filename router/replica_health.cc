@@ -108,7 +108,7 @@ int64_t ReplicaHealth::picks_away(ServerId server) const {
 absl::Duration ReplicaHealth::patience(ServerId server, int32_t num_picks) const {
   const auto found = servers_.find(server);
   if (found == servers_.end() || found->second.fit.num_answers < kEnoughAnswers) {
-    return absl::InfiniteDuration();
+    return kFirstPatience + num_picks * kFirstPatiencePerPick;
   }
   const double seconds = found->second.fit.seconds_of(num_picks);
   return std::max(kLeastPatience, absl::Seconds(kPatience * seconds));

@@ -8,7 +8,8 @@
 //              left the placement and is back soon.
 //   patience   kPatience times what the server's recent answers say of a leg of so many picks: a
 //              line a + b * picks, fitted to them by least squares, older ones counting less. Never
-//              under kLeastPatience; infinite while too few are known.
+//              under kLeastPatience. While too few are known, kFirstPatience and as much for each
+//              pick as experts of a large model take where memory is slow.
 //   retries    Legs may be sent again as often as answers have earned, kRetriesPerAnswer each, and
 //              kMostRetries saved up: where everything is slow, retries must not make it slower.
 //
@@ -34,6 +35,8 @@ class ReplicaHealth {
   static constexpr int32_t kAnswersAStep = 8;
   static constexpr double kPatience = 8;
   static constexpr absl::Duration kLeastPatience = absl::Milliseconds(100);
+  static constexpr absl::Duration kFirstPatience = absl::Milliseconds(400);
+  static constexpr absl::Duration kFirstPatiencePerPick = absl::Milliseconds(20);
   static constexpr double kRetriesPerAnswer = 0.1;
   static constexpr double kMostRetries = 64;
 

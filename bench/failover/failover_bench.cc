@@ -6,9 +6,9 @@
 //   hang expert    SIGSTOP of one, and SIGCONT after two seconds
 //   kill node      kill -9 of one attention node, which is then started again
 //
-// The stall of a stream that was open is the largest gap between two of its ids that ends within
-// 5 s of the fault, less the stream's median gap. Servers take turns; of the streams of one fault
-// the longest stall counts as well, for whoever wants to know how bad a fault is at its worst.
+// What the stall of a stream is says bench/report/stall.h. Servers take turns; of the streams of
+// one fault the longest stall counts as well, for whoever wants to know how bad a fault is at its
+// worst.
 
 #include <signal.h>
 
@@ -26,6 +26,7 @@
 #include "bench/cluster/token_stream.h"
 #include "bench/limits/limits.h"
 #include "bench/report/report.h"
+#include "bench/report/stall.h"
 #include "common/check.h"
 #include "services/local/model_folder.h"
 
@@ -34,7 +35,6 @@ namespace {
 
 constexpr int32_t kNodes = 2;
 constexpr int32_t kServers = 3;
-constexpr auto kWindow = std::chrono::seconds(5);
 
 struct Flags {
   std::string model;
@@ -45,22 +45,6 @@ struct Flags {
   int32_t tokens = 400;
   int32_t threads = 1;
 };
-
-double seconds(BenchClock::duration time) { return std::chrono::duration<double>(time).count(); }
-
-// Nothing where the stream had said too little, or all, when the fault came.
-std::optional<double> stall_of(const TokenTimes& times, BenchClock::time_point fault) {
-  std::vector<double> gaps;
-  double longest = 0;
-  for (size_t i = 1; i < times.ids.size(); ++i) {
-    gaps.push_back(seconds(times.ids[i] - times.ids[i - 1]));
-    const bool counts = times.ids[i] >= fault && times.ids[i] < fault + kWindow;
-    if (counts) longest = std::max(longest, gaps.back());
-  }
-  const bool was_open = times.ids.size() > 10 && times.ids[5] < fault && times.ids.back() > fault;
-  if (!was_open) return std::nullopt;
-  return std::max(0.0, longest - spread_of(gaps).median);
-}
 
 struct Stalls {
   std::vector<double> of_streams;
@@ -97,7 +81,7 @@ class Faults {
     for (const TokenTimes& times : all) {
       stalls->num_failed += times.status.ok() ? 0 : 1;
       stalls->num_short += times.ids.size() == static_cast<size_t>(flags_.tokens) ? 0 : 1;
-      const std::optional<double> stall = stall_of(times, fault);
+      const std::optional<double> stall = stall_of(times.ids, {.fault = fault});
       if (!stall) continue;
       stalls->of_streams.push_back(*stall);
       worst = std::max(worst, *stall);
@@ -127,13 +111,6 @@ class Faults {
   const int32_t num_ids_;
   LocalCluster* const cluster_;
 };
-
-double percentile(std::vector<double> values, double share) {
-  CHECK(!values.empty());
-  std::sort(values.begin(), values.end());
-  const auto last = static_cast<double>(values.size() - 1);
-  return values[static_cast<size_t>(share * last)];
-}
 
 void add_single(const Report& report, const std::string& name, const std::string& metric,
                 const std::string& unit, double value) {

@@ -121,4 +121,11 @@ grpc::ServerWriteReactor<v1::RunResponse>* AttentionService::Run(grpc::CallbackS
   return call;
 }
 
+grpc::ServerUnaryReactor* AttentionService::Ping(grpc::CallbackServerContext* context,
+                                                 const v1::PingRequest*, v1::PingResponse*) {
+  grpc::ServerUnaryReactor* const reactor = context->DefaultReactor();
+  reactor->Finish(grpc::Status::OK);
+  return reactor;
+}
+
 }  // namespace conclave

@@ -28,6 +28,10 @@ class AttentionService final : public v1::Attention::CallbackService {
   grpc::ServerWriteReactor<v1::RunResponse>* Run(grpc::CallbackServerContext* context,
                                                  const v1::RunRequest* request) override;
 
+  grpc::ServerUnaryReactor* Ping(grpc::CallbackServerContext* context,
+                                 const v1::PingRequest* request,
+                                 v1::PingResponse* response) override;
+
  private:
   NodeLoop* const loop_;
   const std::function<void(const absl::Status&)> on_end_;

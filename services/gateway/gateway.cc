@@ -1,5 +1,6 @@
 #include "services/gateway/gateway.h"
 
+#include <algorithm>
 #include <memory>
 #include <utility>
 #include <vector>
@@ -142,7 +143,7 @@ void Gateway::make_state() {
                                                       flags_.placement());
     }
     if (flags_.is_frontend()) {
-      link_ = std::make_unique<GrpcNodeLink>(loop_.get(), &clock_);
+      link_ = std::make_unique<GrpcNodeLink>(loop_.get(), &clock_, flags_.node_timeout());
       table_ = std::make_unique<RequestTable>(
           RequestTable::Parts{.clock = &clock_,
                               .link = link_.get(),
@@ -216,7 +217,9 @@ void Gateway::hook_router() {
 
 absl::Time Gateway::on_idle() {
   progress_.progress(/*has_work=*/true);
-  return state_ == nullptr ? absl::InfiniteFuture() : state_->tick();
+  absl::Time next = state_ == nullptr ? absl::InfiniteFuture() : state_->tick();
+  if (link_ != nullptr) next = std::min(next, link_->look());
+  return next;
 }
 
 void Gateway::announce(ReadyLine* ready) const {

@@ -39,6 +39,10 @@ void GatewayFlags::add_to(CLI::App* app) {
                   "Seconds that a request may take when its client does not say less")
       ->check(CLI::Range(0.1, 1e6))
       ->capture_default_str();
+  app->add_option("--node-timeout", node_timeout_seconds,
+                  "Seconds after which an attention node that does not answer counts as lost")
+      ->check(CLI::Range(0.05, 3600.0))
+      ->capture_default_str();
   app->add_option("--heartbeat", heartbeat_seconds,
                   "Seconds between heartbeats of servers; one that misses six is taken out")
       ->check(CLI::Range(0.05, 60.0))

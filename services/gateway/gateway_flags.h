@@ -25,6 +25,7 @@ struct GatewayFlags {
   double leg_timeout_seconds = 10;
   TransportFlags transport;
   double request_timeout_seconds = 600;
+  double node_timeout_seconds = 0.6;
   double heartbeat_seconds = 0.5;
   bool allow_mixed = false;
   int32_t min_replicas = 1;
@@ -42,6 +43,7 @@ struct GatewayFlags {
   absl::Duration leg_timeout() const { return absl::Seconds(leg_timeout_seconds); }
   absl::Duration request_timeout() const { return absl::Seconds(request_timeout_seconds); }
   PlacementControl::Options placement() const;
+  absl::Duration node_timeout() const { return absl::Seconds(node_timeout_seconds); }
   absl::Duration heartbeat() const { return absl::Seconds(heartbeat_seconds); }
 };
 

@@ -3,6 +3,7 @@
 #include <grpcpp/create_channel.h>
 #include <grpcpp/security/credentials.h>
 
+#include <algorithm>
 #include <chrono>
 #include <optional>
 #include <utility>
@@ -11,6 +12,7 @@
 #include "common/check.h"
 #include "router/wire/grpc_handoff.h"
 #include "router/wire/grpc_status.h"
+#include "services/server/log.h"
 #include "services/server/request_codec.h"
 
 namespace conclave {
@@ -45,8 +47,16 @@ v1::RunRequest to_message(const NodeRequest& request) {
 // Owned by the link until its OnDone() has been through the loop.
 class GrpcNodeLink::Call final : public grpc::ClientReadReactor<v1::RunResponse> {
  public:
-  Call(GrpcNodeLink* link, RunHandle handle, v1::RunRequest request)
-      : link_(link), handle_(handle), request_(std::move(request)) {}
+  Call(GrpcNodeLink* link, RunHandle handle, ServerId server, uint64_t incarnation,
+       v1::RunRequest request)
+      : server(server),
+        incarnation(incarnation),
+        link_(link),
+        handle_(handle),
+        request_(std::move(request)) {}
+
+  const ServerId server;
+  const uint64_t incarnation;
 
   void start(v1::Attention::Stub* stub, std::optional<absl::Duration> time_left) {
     if (time_left) {
@@ -88,9 +98,38 @@ class GrpcNodeLink::Call final : public grpc::ClientReadReactor<v1::RunResponse>
   v1::RunResponse message_;
 };
 
-GrpcNodeLink::GrpcNodeLink(EventLoop* loop, const Clock* clock) : loop_(loop), clock_(clock) {}
+// Owned by the link until its end has been through the loop.
+class GrpcNodeLink::Ping {
+ public:
+  Ping(GrpcNodeLink* link, ServerId server, uint64_t incarnation)
+      : link_(link), server_(server), incarnation_(incarnation) {}
 
-GrpcNodeLink::~GrpcNodeLink() { CHECK(calls_.empty()); }
+  void start(v1::Attention::Stub* stub, absl::Duration patience) {
+    context_.set_deadline(std::chrono::system_clock::now() + absl::ToChronoMicroseconds(patience));
+    hand_to_grpc(this);
+    stub->async()->Ping(&context_, &request_, &response_, [this](const grpc::Status& status) {
+      take_from_grpc(this);
+      link_->loop_->post([link = link_, server = server_, incarnation = incarnation_, status] {
+        link->on_pinged(server, incarnation, status);
+      });
+    });
+  }
+
+  void cancel() { context_.TryCancel(); }
+
+ private:
+  GrpcNodeLink* const link_;
+  const ServerId server_;
+  const uint64_t incarnation_;
+  grpc::ClientContext context_;
+  v1::PingRequest request_;
+  v1::PingResponse response_;
+};
+
+GrpcNodeLink::GrpcNodeLink(EventLoop* loop, const Clock* clock, absl::Duration patience)
+    : loop_(loop), clock_(clock), patience_(patience) {}
+
+GrpcNodeLink::~GrpcNodeLink() { CHECK(!has_calls()); }
 
 void GrpcNodeLink::set_nodes(const std::vector<NodeInfo>& nodes) {
   std::map<ServerId, Node> kept;
@@ -112,21 +151,80 @@ void GrpcNodeLink::set_nodes(const std::vector<NodeInfo>& nodes) {
 
 void GrpcNodeLink::run(ServerId node, RunHandle handle, NodeRequest request) {
   const auto found = nodes_.find(node);
-  if (found == nodes_.end()) {
-    loop_->post([this, node, handle] {
-      listener_.on_run_failed(
-          handle, absl::UnavailableError(
-                      absl::StrCat("attention node ", static_cast<int32_t>(node), " is gone")));
-    });
+  if (found == nodes_.end() || found->second.is_silent) {
+    fail_later(handle, absl::UnavailableError(
+                           absl::StrCat("attention node ", static_cast<int32_t>(node),
+                                        found == nodes_.end() ? " is gone" : " does not answer")));
     return;
   }
   std::optional<absl::Duration> time_left;
   if (request.deadline != absl::InfiniteFuture()) {
     time_left = request.deadline - clock_->now() + kDeadlineSlack;
   }
-  auto call = std::make_unique<Call>(this, handle, to_message(request));
+  ++num_calls_[{node, found->second.incarnation}];
+  auto call =
+      std::make_unique<Call>(this, handle, node, found->second.incarnation, to_message(request));
   call->start(found->second.stub.get(), time_left);
   calls_[handle] = std::move(call);
+}
+
+void GrpcNodeLink::fail_later(RunHandle handle, const absl::Status& status) {
+  loop_->post([this, handle, status] { listener_.on_run_failed(handle, status); });
+}
+
+GrpcNodeLink::Node* GrpcNodeLink::find(ServerId server, uint64_t incarnation) {
+  const auto found = nodes_.find(server);
+  const bool is_there = found != nodes_.end() && found->second.incarnation == incarnation;
+  return is_there ? &found->second : nullptr;
+}
+
+absl::Time GrpcNodeLink::look() {
+  absl::Time next = absl::InfiniteFuture();
+  const absl::Time now = clock_->now();
+  for (auto& [server, node] : nodes_) {
+    const NodeKey key(server, node.incarnation);
+    const bool is_of_interest = node.is_silent || num_calls_.count(key) > 0;
+    if (is_ending_ || !is_of_interest || pings_.count(key) > 0) continue;
+    if (now < node.next_ping) {
+      next = std::min(next, node.next_ping);
+      continue;
+    }
+    auto ping = std::make_unique<Ping>(this, server, node.incarnation);
+    ping->start(node.stub.get(), patience_);
+    pings_[key] = std::move(ping);
+  }
+  return next;
+}
+
+// Any other status is an answer, if only of an older node that does not know the question.
+void GrpcNodeLink::on_pinged(ServerId server, uint64_t incarnation, const grpc::Status& status) {
+  pings_.erase({server, incarnation});
+  Node* const node = find(server, incarnation);
+  if (node == nullptr || is_ending_) return;
+  node->next_ping = clock_->now() + kPingInterval;
+  const bool is_silent = status.error_code() == grpc::StatusCode::DEADLINE_EXCEEDED ||
+                         status.error_code() == grpc::StatusCode::UNAVAILABLE;
+  if (is_silent && !node->is_silent) {
+    log_warn("an attention node does not answer",
+             {{"server_no", static_cast<int32_t>(server)}, {"status", from_grpc(status)}});
+  }
+  node->is_silent = is_silent;
+  if (!is_silent) return;
+  lose_runs(server, incarnation,
+            absl::UnavailableError(absl::StrCat("attention node ", static_cast<int32_t>(server),
+                                                " does not answer: ", status.error_message())));
+}
+
+// The calls end by themselves, of no interest to the table any more.
+void GrpcNodeLink::lose_runs(ServerId server, uint64_t incarnation, const absl::Status& status) {
+  std::vector<RunHandle> lost;
+  for (const auto& [handle, call] : calls_) {
+    if (call->server == server && call->incarnation == incarnation) lost.push_back(handle);
+  }
+  for (const RunHandle handle : lost) {
+    calls_[handle]->cancel();
+    listener_.on_run_failed(handle, status);
+  }
 }
 
 void GrpcNodeLink::cancel(RunHandle handle) {
@@ -135,6 +233,8 @@ void GrpcNodeLink::cancel(RunHandle handle) {
 }
 
 void GrpcNodeLink::cancel_all() {
+  is_ending_ = true;
+  for (const auto& [node, ping] : pings_) ping->cancel();
   for (const auto& [handle, call] : calls_) call->cancel();
 }
 
@@ -153,7 +253,10 @@ void GrpcNodeLink::on_message(RunHandle handle, const v1::RunResponse& message) 
 
 // A run that said it is finished is none of the table's any more, so that a failure is not heard.
 void GrpcNodeLink::on_done(RunHandle handle, const grpc::Status& status) {
-  calls_.erase(handle);
+  const auto call = calls_.find(handle);
+  const auto num_calls = num_calls_.find({call->second->server, call->second->incarnation});
+  if (--num_calls->second == 0) num_calls_.erase(num_calls);
+  calls_.erase(call);
   listener_.on_run_failed(
       handle, status.ok() ? absl::UnavailableError("the attention node ended without an answer")
                           : from_grpc(status));

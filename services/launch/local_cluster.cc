@@ -4,6 +4,7 @@
 #include <grpcpp/security/credentials.h>
 #include <signal.h>
 
+#include <algorithm>
 #include <chrono>
 #include <utility>
 
@@ -74,6 +75,21 @@ absl::Status LocalCluster::launch(ClusterRole role, int32_t idx) {
   }
   processes_.push_back({.role = role, .idx = idx, .child = std::move(child)});
   return absl::OkStatus();
+}
+
+absl::Status LocalCluster::remove(ClusterRole role, int32_t idx, absl::Duration patience) {
+  const auto place = std::find_if(
+      processes_.begin(), processes_.end(),
+      [&](const Process& process) { return process.role == role && process.idx == idx; });
+  if (place == processes_.end()) {
+    return absl::NotFoundError(absl::StrCat("no ", std::string(role_name(role)), " ", idx));
+  }
+  place->child->signal(SIGTERM);
+  const std::optional<ExitState> exit = place->child->wait(patience);
+  processes_.erase(place);
+  if (exit && exit->clean()) return absl::OkStatus();
+  return absl::InternalError(absl::StrCat(std::string(role_name(role)), " ", idx, " ended with ",
+                                          exit ? exit->to_string() : "nothing in time"));
 }
 
 std::vector<std::string> LocalCluster::args_of(ClusterRole role, int32_t idx) const {

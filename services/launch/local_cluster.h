@@ -41,7 +41,6 @@ class LocalCluster {
     std::vector<std::string> gateway_flags;
     std::vector<std::string> node_flags;
     std::vector<std::string> expert_flags;
-
     // And of one process alone, asked each time that it is launched.
     std::function<std::vector<std::string>(ClusterRole, int32_t idx)> own_flags =
         [](ClusterRole, int32_t) { return std::vector<std::string>(); };
@@ -77,6 +76,10 @@ class LocalCluster {
   // Starts one process without waiting for it, in the place of a dead one or in a new place. All
   // but the gateway find each other by it, so it is started first.
   absl::Status launch(ClusterRole role, int32_t idx);
+
+  // SIGTERM to one process, and its place is gone when it has ended. INTERNAL when it did not end
+  // well; after `patience` it is killed.
+  absl::Status remove(ClusterRole role, int32_t idx, absl::Duration patience);
 
   // Waits until the gateway knows `nodes` attention nodes and `servers` expert servers, and every
   // expert is held. DEADLINE_EXCEEDED says what is missing.

@@ -94,21 +94,25 @@ std::shared_ptr<grpc::Channel> channel_to(const std::string& address) {
   return grpc::CreateCustomChannel(address, grpc::InsecureChannelCredentials(), arguments);
 }
 
+void add_response(const v1::GenerateResponse& response, Generated* result) {
+  if (response.has_started()) result->started = response.started();
+  if (response.has_delta()) take(response.delta(), result);
+  if (response.has_finished()) result->finished = response.finished();
+}
+
+void end_with(const grpc::Status& status, Generated* result) {
+  result->status = status;
+  if (!status.ok()) return;
+  const bool stopped = result->finished.reason() == v1::GenerateFinished::REASON_STOP_ID;
+  result->answer.finish = Finish{.reason = stopped ? FinishReason::kStopId : FinishReason::kLength};
+}
+
 Generated generate(v1::Inference::Stub* stub, const v1::GenerateRequest& request,
                    grpc::ClientContext* context) {
   Generated result;
   const auto reader = stub->Generate(context, request);
-  for (v1::GenerateResponse response; reader->Read(&response);) {
-    if (response.has_started()) result.started = response.started();
-    if (response.has_delta()) take(response.delta(), &result);
-    if (response.has_finished()) result.finished = response.finished();
-  }
-  result.status = reader->Finish();
-  if (result.status.ok()) {
-    const bool stopped = result.finished.reason() == v1::GenerateFinished::REASON_STOP_ID;
-    result.answer.finish =
-        Finish{.reason = stopped ? FinishReason::kStopId : FinishReason::kLength};
-  }
+  for (v1::GenerateResponse response; reader->Read(&response);) add_response(response, &result);
+  end_with(reader->Finish(), &result);
   return result;
 }
 

@@ -40,6 +40,10 @@ struct Generated {
   v1::GenerateFinished finished;
   grpc::Status status;
 };
+// Adds one message of the stream, and at its end what the status makes of the answer.
+void add_response(const v1::GenerateResponse& response, Generated* result);
+void end_with(const grpc::Status& status, Generated* result);
+
 Generated generate(v1::Inference::Stub* stub, const v1::GenerateRequest& request,
                    grpc::ClientContext* context);
 Generated generate(const std::string& address, const v1::GenerateRequest& request);

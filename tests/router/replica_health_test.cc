@@ -1,7 +1,8 @@
 // What a router makes of what it has seen of a server:
 //   - a loss makes it avoided for a pause that doubles with every further one and starts anew after
 //     an answer; legs that were away together are one loss;
-//   - patience follows what answers took, for legs of any size, and never without enough answers;
+//   - patience follows what answers took, for legs of any size; before there are enough of them it
+//     is long, and ends all the same;
 //   - retries are earned by answers and limited;
 //   - picks that are away are counted, and a server that has left is forgotten.
 
@@ -72,7 +73,6 @@ TEST_F(ReplicaHealthTest, PatienceFollowsALineOfTheLegsSize) {
     const double expected = absl::ToDoubleSeconds(ReplicaHealth::kPatience * takes(num_picks));
     EXPECT_NEAR(absl::ToDoubleSeconds(health_.patience(kA, num_picks)), expected, expected * 0.01);
   }
-  EXPECT_EQ(health_.patience(kB, 1), absl::InfiniteDuration());
 }
 
 TEST_F(ReplicaHealthTest, LegsOfOneSizeSayHowALargerOneScales) {
@@ -89,9 +89,14 @@ TEST_F(ReplicaHealthTest, PatienceForgetsOldTimesAndHasALeast) {
   EXPECT_EQ(health_.patience(kA, 1), ReplicaHealth::kLeastPatience);
 }
 
-TEST_F(ReplicaHealthTest, FewAnswersSayNothing) {
+TEST_F(ReplicaHealthTest, FewAnswersSayNothingAndPatienceEndsAllTheSame) {
+  const auto first = [](int32_t num_picks) {
+    return ReplicaHealth::kFirstPatience + num_picks * ReplicaHealth::kFirstPatiencePerPick;
+  };
+  EXPECT_EQ(health_.patience(kB, 1), first(1));
   for (int i = 0; i < 7; ++i) answer(kA, 1, absl::Milliseconds(1));
-  EXPECT_EQ(health_.patience(kA, 1), absl::InfiniteDuration());
+  EXPECT_EQ(health_.patience(kA, 1), first(1));
+  EXPECT_EQ(health_.patience(kA, 300), first(300));
   answer(kA, 1, absl::Milliseconds(1));
   EXPECT_EQ(health_.patience(kA, 1), ReplicaHealth::kLeastPatience);
 }

@@ -73,10 +73,17 @@ void Maker::make_nodes() {
 void Maker::make_servers() {
   const int32_t count = random_.between(1, 5);
   const int32_t replicas = random_.between(1, std::min(count, 3));
+  const bool managed = random_.chance(0.6);
+  made_.placement.min_replicas = replicas;
+  made_.placement.spare = random_.chance(0.5) ? 0.25 : 0;
   for (int32_t i = 0; i < count; ++i) {
     SimExpertServer::Options options{.name = absl::StrCat("server", i)};
     options.max_queued_legs = random_.chance(0.2) ? random_.between(2, 6) : 64;
     options.pace = random_.duration(absl::Microseconds(100), absl::Milliseconds(3));
+    options.managed = managed && !random_.chance(0.1);
+    options.load_time = random_.duration(absl::Milliseconds(1), absl::Milliseconds(300));
+    // The first has room for all that nobody else has.
+    if (i > 0 && random_.chance(0.2)) options.num_slots = random_.between(1, 2 * kSimExperts);
     made_.servers.push_back({.options = options, .held = ExpertSet(kSimLayers, kSimExperts)});
   }
   for (int32_t layer = 1; layer < kSimLayers; ++layer) {
@@ -88,9 +95,13 @@ void Maker::make_servers() {
     }
   }
   const ExpertSet all = ExpertSet::all(sim_model().config());
-  for (PlannedServer& server : made_.servers) {
-    if (server.held.empty()) server.held.insert(1, 0);
+  for (ScenarioServer& server : made_.servers) {
+    const bool begins_empty = server.options.managed && random_.chance(0.3);
+    if (begins_empty) server.held = ExpertSet(kSimLayers, kSimExperts);
+    if (server.held.empty() && !begins_empty) server.held.insert(1, 0);
+    server.options.num_slots = std::max(server.options.num_slots, server.held.size());
     server.other = some_of(random_.chance(0.5) ? all : server.held, 0.6);
+    server.options.num_slots = std::max(server.options.num_slots, server.other.size());
   }
 }
 

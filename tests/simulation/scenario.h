@@ -50,7 +50,7 @@ struct Fault {
   std::string to_string() const;
 };
 
-struct PlannedServer {
+struct ScenarioServer {
   SimExpertServer::Options options;
   ExpertSet held;
   ExpertSet other;  // for kOtherExperts and kReleaseExperts
@@ -61,10 +61,11 @@ struct Scenario {
   bool one_gateway = false;  // frontend and control are one process
   int32_t max_queued = 64;
   absl::Duration clock_skew;  // of a control that is started again
+  PlacementControl::Options placement;
   SimNetwork::Options network;
   double doubling = 0;  // of legs
   std::vector<SimNode::Options> nodes;
-  std::vector<PlannedServer> servers;
+  std::vector<ScenarioServer> servers;
   std::vector<ClientPlan> clients;
   std::vector<Fault> faults;
 

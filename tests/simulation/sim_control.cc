@@ -14,17 +14,19 @@ constexpr absl::Duration kTick = absl::Milliseconds(500);
 
 }  // namespace
 
-SimControl::State::State(const VirtualTime* time, int64_t first_version)
+SimControl::State::State(const VirtualTime* time, int64_t first_version,
+                         const PlacementControl::Options& options)
     : membership(sim_model().config(), time,
                  {.weights = sim_model().profile(false).weights,
                   .silence_limit = 6 * kHeartbeat,
                   .first_version = first_version}),
+      placement(sim_model().config(), time, &membership, options),
       settled_at(time->now() + kSettling) {}
 
 void SimControl::start(absl::Duration skew) {
   process_.start();
   const absl::Time clock = parts_.time->now() + skew;
-  state_ = std::make_unique<State>(parts_.time, absl::ToUnixMillis(clock));
+  state_ = std::make_unique<State>(parts_.time, absl::ToUnixMillis(clock), placement_options_);
   parts_.log->say("control", absl::StrFormat("starts at version %d", absl::ToUnixMillis(clock)));
   tick();
 }
@@ -43,7 +45,7 @@ void SimControl::on_line(StreamId line) {
 
 void SimControl::hello(StreamId line, ServerFacts facts, ControlVoice voice) {
   const std::string id = facts.id;
-  const absl::StatusOr<ServerId> server = state_->membership.join(std::move(facts));
+  const absl::StatusOr<ServerId> server = state_->membership.join(facts);
   if (!server.ok()) {
     parts_.log->say("control", absl::StrCat("refuses ", id, ": ", server.status().ToString()));
     return end(line, server.status());
@@ -51,6 +53,7 @@ void SimControl::hello(StreamId line, ServerFacts facts, ControlVoice voice) {
   parts_.log->say("control", absl::StrFormat("%s joined as %d", id, static_cast<int>(*server)));
   Line& joined = state_->lines[line];
   joined.member = *server;
+  state_->placement.joined(*server, facts);
   joined.voice = std::move(voice);
   parts_.network->send(line, &process_, joined.voice.welcome);
   members_changed();
@@ -65,6 +68,7 @@ void SimControl::beat(StreamId line, const Heartbeat& beat) {
     gone(line);
     return end(line, status);
   }
+  state_->placement.heard(*found->second.member, beat);
   members_changed();
   for (auto& [stream, member] : state_->lines) {
     if (!member.member || member.said_goodbye) continue;
@@ -92,7 +96,18 @@ bool SimControl::publishes_placement() const {
   return state_->membership.coverage().complete() || publishes_nodes();
 }
 
+void SimControl::give_orders() {
+  for (const PlacementControl::Order& order : state_->placement.update()) {
+    for (const auto& [stream, line] : state_->lines) {
+      if (line.member != order.server) continue;
+      parts_.network->send(stream, &process_,
+                           [tell = line.voice.order, what = order.order] { tell(what); });
+    }
+  }
+}
+
 void SimControl::members_changed() {
+  give_orders();
   for (const auto& [stream, watcher] : state_->node_watchers) {
     if (watcher.inside || publishes_nodes()) push_nodes(stream, watcher);
   }
@@ -125,14 +140,13 @@ void SimControl::tick() {
       if (member.member != server) continue;
       parts_.log->say("control", absl::StrFormat("takes out %d", static_cast<int>(server)));
       ++parts_.counts->num_expulsions;
+      state_->placement.left(server);
       member.member.reset();
       end(line, absl::UnavailableError("no heartbeat came for six intervals"));
       break;
     }
   }
-  const bool settles = !state_->settled && publishes_nodes();
-  state_->settled = state_->settled || settles;
-  if (!silent.empty() || settles) members_changed();
+  members_changed();
   process_.after(kTick, [this] { tick(); });
 }
 
@@ -145,6 +159,7 @@ void SimControl::gone(StreamId line) {
   if (!member) return;
   parts_.log->say("control", absl::StrFormat("%d left", static_cast<int>(*member)));
   state_->membership.leave(*member);
+  state_->placement.left(*member);
   members_changed();
 }
 

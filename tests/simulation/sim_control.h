@@ -1,7 +1,7 @@
-// The control role as a simulated process: a real Membership, and around it what
-// services/gateway/control_service.cc and cluster_state.cc do with calls: servers' lines, watchers
-// of placements and of nodes, the look for silent members, and the wait of one that has just
-// started.
+// The control role as a simulated process: a real Membership and PlacementControl, and around it
+// what services/gateway/control_service.cc and cluster_state.cc do with calls: servers' lines,
+// watchers of placements and of nodes, the look for silent members, and the wait of one that has
+// just started.
 #pragma once
 
 #include <cstdint>
@@ -13,14 +13,16 @@
 #include <vector>
 
 #include "gateway/membership.h"
+#include "gateway/placement/placement_control.h"
 #include "tests/simulation/sim_process.h"
 #include "tests/simulation/sim_world_parts.h"
 
 namespace conclave {
 
-// What control says on a server's line; both run in the server's process.
+// What control says on a server's line; all run in the server's process.
 struct ControlVoice {
   std::function<void()> welcome;
+  std::function<void(const ExpertOrder&)> order;
   std::function<void()> goodbye;
 };
 
@@ -32,8 +34,8 @@ class SimControl {
  public:
   static constexpr absl::Duration kHeartbeat = absl::Milliseconds(500);
 
-  explicit SimControl(const SimWorldParts& parts)
-      : parts_(parts), process_(parts.time, "control") {}
+  SimControl(const SimWorldParts& parts, const PlacementControl::Options& placement)
+      : parts_(parts), placement_options_(placement), process_(parts.time, "control") {}
 
   // `skew`: how far its clock is off, from which versions go on.
   void start(absl::Duration skew);
@@ -41,6 +43,7 @@ class SimControl {
 
   SimProcess* process() { return &process_; }
   const Membership& membership() const { return state_->membership; }
+  const PlacementControl& placement() const { return state_->placement; }
 
   // The doors; all run in this process.
   void on_line(StreamId line);
@@ -62,11 +65,11 @@ class SimControl {
   };
   // Of one incarnation.
   struct State {
-    explicit State(const VirtualTime* time, int64_t first_version);
+    State(const VirtualTime* time, int64_t first_version, const PlacementControl::Options& options);
 
     Membership membership;
+    PlacementControl placement;
     absl::Time settled_at;
-    bool settled = false;
     int64_t version = -1;  // that was announced
     std::map<StreamId, Line> lines;
     std::map<StreamId, TellView> view_watchers;
@@ -76,6 +79,7 @@ class SimControl {
   bool publishes_nodes() const { return parts_.time->now() >= state_->settled_at; }
   bool publishes_placement() const;
   void members_changed();
+  void give_orders();
   void tick();
   void gone(StreamId line);
   void end(StreamId line, const absl::Status& status);
@@ -83,6 +87,7 @@ class SimControl {
   void push_nodes(StreamId stream, const NodeWatcher& watcher);
 
   const SimWorldParts parts_;
+  const PlacementControl::Options placement_options_;
   SimProcess process_;
   std::unique_ptr<State> state_;  // while it lives
 };

@@ -34,6 +34,7 @@ void SimControlClient::connect() {
       parts_.process, control->process(), [control](StreamId line) { control->on_line(line); },
       [this](const absl::Status& status) { on_broken(status); });
   const ControlVoice voice{.welcome = [this] { on_welcome(); },
+                           .order = [this](const ExpertOrder& order) { parts_.on_order(order); },
                            .goodbye = [this] { parts_.on_goodbye(); }};
   network->send(line_, parts_.process, [control, line = line_, facts = parts_.facts(), voice] {
     control->hello(line, facts, voice);

@@ -18,10 +18,11 @@ class SimControlClient {
     SimWorldParts world;
     SimProcess* process = nullptr;
     SimControl* control = nullptr;
-    std::function<ServerFacts()> facts;                         // asked at every hello
-    std::function<Heartbeat()> heartbeat;                       // without `draining`
-    std::function<void()> on_goodbye;                           // once, after drain()
-    std::function<void(const ClusterView&)> on_view = nullptr;  // null: it does not route
+    std::function<ServerFacts()> facts;                          // asked at every hello
+    std::function<Heartbeat()> heartbeat;                        // without `draining`
+    std::function<void(const ExpertOrder&)> on_order = nullptr;  // expert servers
+    std::function<void()> on_goodbye;                            // once, after drain()
+    std::function<void(const ClusterView&)> on_view = nullptr;   // null: it does not route
   };
 
   explicit SimControlClient(Parts parts);

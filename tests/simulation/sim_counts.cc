@@ -22,6 +22,9 @@ constexpr CountName kNames[] = {
     {"legs to full servers", &SimCounts::num_full_servers},
     {"kills in mid-step", &SimCounts::num_mid_step_kills},
     {"expulsions", &SimCounts::num_expulsions},
+    {"orders", &SimCounts::num_orders},
+    {"loads", &SimCounts::num_loads},
+    {"releases", &SimCounts::num_releases},
 };
 
 }  // namespace

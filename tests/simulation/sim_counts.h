@@ -26,6 +26,9 @@ struct SimCounts {
   int64_t num_full_servers = 0;  // legs that a full server refused
   int64_t num_mid_step_kills = 0;
   int64_t num_expulsions = 0;  // of silent servers, by control
+  int64_t num_orders = 0;      // of control, to hold other experts
+  int64_t num_loads = 0;       // of experts, by order
+  int64_t num_releases = 0;
 
   void add(const SimCounts& other);
 };

@@ -24,6 +24,7 @@ SimExpertServer::SimExpertServer(const SimWorldParts& parts, SimControl* control
 void SimExpertServer::start(const ExpertSet& held) {
   process_.start();
   held_ = held;
+  hold_ = held;
   draining_ = false;
   parts_.log->say(name(), "starts with " + held.to_string());
   state_ = std::make_unique<State>(weights_of(held), options_.max_queued_legs);
@@ -33,6 +34,7 @@ void SimExpertServer::start(const ExpertSet& held) {
                               .control = control_,
                               .facts = [this] { return facts(); },
                               .heartbeat = [this] { return heartbeat(); },
+                              .on_order = [this](const ExpertOrder& order) { follow(order); },
                               .on_goodbye = [this] { kill(); }});
 }
 
@@ -52,11 +54,48 @@ void SimExpertServer::drain() {
 // Legs of experts that are released meanwhile are none of the engine's: they are refused here, as
 // submit() would have.
 void SimExpertServer::load(const ExpertSet& held) {
+  if (options_.managed) return;
   parts_.log->say(name(), "now holds " + held.to_string());
   while (state_->batcher.run_once()) {
   }
   held_ = held;
-  state_->weights = weights_of(held);
+  hold_ = held;
+  state_->weights.remove(ExpertSet::all(sim_model().config()));
+  state_->weights.add(std::make_shared<const ExpertWeights>(weights_of(held)));
+}
+
+void SimExpertServer::follow(const ExpertOrder& order) {
+  parts_.log->say(name(),
+                  absl::StrFormat("is ordered (%d) %s", order.order, order.hold.to_string()));
+  ++parts_.counts->num_orders;
+  const ExpertSet gone = held_.minus(order.hold);
+  order_ = order.order;
+  hold_ = order.hold;
+  held_ = held_.minus(gone);
+  parts_.counts->num_releases += gone.size();
+  state_->weights.remove(gone);
+  state_->batcher.refuse_unheld();
+  const int64_t number = ++state_->num_orders;
+  process_.after(options_.load_time, [this, number] {
+    if (number == state_->num_orders) load_next();
+  });
+}
+
+void SimExpertServer::load_next() {
+  const ExpertSet missing = hold_.minus(held_);
+  for (int32_t layer = 0; layer < missing.num_layers(); ++layer) {
+    if (missing.spans(layer).empty()) continue;
+    ExpertSet one(missing.num_layers(), missing.num_experts());
+    one.insert(layer, missing.spans(layer).front().first);
+    state_->weights.add(std::make_shared<const ExpertWeights>(weights_of(one)));
+    held_.insert_all(one);
+    ++parts_.counts->num_loads;
+    const int64_t number = state_->num_orders;
+    process_.after(options_.load_time, [this, number] {
+      if (number == state_->num_orders) load_next();
+    });
+    return;
+  }
 }
 
 ExpertWeights SimExpertServer::weights_of(const ExpertSet& held) const {
@@ -66,17 +105,28 @@ ExpertWeights SimExpertServer::weights_of(const ExpertSet& held) const {
 
 ServerFacts SimExpertServer::facts() {
   told_ = held_;
+  order_ = 0;
   return {.role = ServerRole::kExpertServer,
           .id = name(),
           .incarnation = std::hash<std::string>()(name()) + process_.incarnation(),
           .address = name() + ":1",
           .profile = sim_model().profile(/*is_node=*/false),
-          .capacity_bytes = 1 << 20,
-          .held = held_};
+          .capacity_bytes = static_cast<uint64_t>(options_.num_slots),
+          .held_bytes = static_cast<uint64_t>(held_.size()),
+          .held = held_,
+          .managed = options_.managed,
+          .expert_bytes = 1};
 }
 
 Heartbeat SimExpertServer::heartbeat() const {
-  return {.experts = {.num_queued_legs = static_cast<int32_t>(state_->legs.size())}};
+  Heartbeat beat{.experts = {.num_queued_legs = static_cast<int32_t>(state_->legs.size())}};
+  if (!options_.managed) return beat;
+  beat.holding = Holding{.held = held_,
+                         .held_bytes = static_cast<uint64_t>(held_.size()),
+                         .order = order_,
+                         .problem = "",
+                         .picks = {}};
+  return beat;
 }
 
 void SimExpertServer::receive(ArrivedLeg leg, LegHandler::Done done) {

@@ -2,6 +2,9 @@
 // services/expert_server/expert_worker.cc has it. A batch takes time; legs that come meanwhile
 // wait and are merged.
 //
+// One that is managed follows control's orders as services/expert_server/expert_keeper.cc does: it
+// lets go at once and loads an expert at a time.
+//
 // Every answer is held against what the server was told to hold, which is not what its batcher
 // looks at.
 #pragma once
@@ -25,6 +28,9 @@ class SimExpertServer {
     std::string name;
     int32_t max_queued_legs = 64;
     absl::Duration pace = absl::Microseconds(500);  // of a batch
+    bool managed = false;
+    int64_t num_slots = 1 << 20;                       // experts that it has room for
+    absl::Duration load_time = absl::Milliseconds(1);  // of an expert
   };
 
   // `control` outlives this.
@@ -38,9 +44,10 @@ class SimExpertServer {
 
   // Whether it holds just these, and said so when it joined.
   bool is_as_planned(const ExpertSet& held) const { return held_ == held && told_ == held; }
+  bool managed() const { return options_.managed; }
 
-  // From now on it holds these, while it runs: the next hello says so. (Control does not ask for
-  // it yet. When heartbeats tell what is held, heartbeat() is the place.)
+  // From now on it holds these, while it runs, which nobody has ordered: the next hello says so. No
+  // effect on one that is managed, which does no such thing.
   void load(const ExpertSet& held);
 
   void set_slowness(double factor) { slowness_ = factor; }
@@ -61,7 +68,9 @@ class SimExpertServer {
   struct State {
     State(ExpertWeights experts, int32_t max_queued_jobs);
 
-    ExpertWeights weights;
+    int64_t num_orders = 0;  // so that the loading for an earlier one ends
+
+    HeldExperts weights;
     ExpertEngine engine;
     ExpertBatcher batcher;
     std::list<Leg> legs;  // stay in their places until they are answered
@@ -71,6 +80,8 @@ class SimExpertServer {
 
   ServerFacts facts();
   Heartbeat heartbeat() const;
+  void follow(const ExpertOrder& order);
+  void load_next();
   void work();
   void finish(std::list<Leg>::iterator leg, absl::StatusOr<SharedBytes> said);
   ExpertWeights weights_of(const ExpertSet& held) const;
@@ -84,6 +95,8 @@ class SimExpertServer {
   SimRandom random_;
   ExpertSet held_;
   ExpertSet told_;  // in the last hello
+  ExpertSet hold_;  // what it is to hold, by control's order
+  int64_t order_ = 0;
   bool draining_ = false;
   bool full_ = false;
   double slowness_ = 1;

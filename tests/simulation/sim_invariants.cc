@@ -42,6 +42,11 @@ void SimWorld::look_over_control() {
   if (!membership.coverage().complete()) {
     log_.violate("control misses " + membership.coverage().missing.to_string());
   }
+  const PlacementControl::Stats placement = control_.placement().stats();
+  if (placement.num_pending > 0) {
+    log_.violate(absl::StrFormat("%d experts are still to be loaded or released after %s",
+                                 placement.num_pending, absl::FormatDuration(placement.stuck)));
+  }
 }
 
 void SimWorld::look_over_nodes() {

@@ -44,7 +44,7 @@ class AllExperts final : public LoopbackServer {
   }
 
  private:
-  const ExpertWeights weights_;
+  const HeldExperts weights_;
   ExpertEngine engine_;
   ExpertBatcher batcher_;
 };

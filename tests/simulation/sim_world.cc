@@ -35,13 +35,13 @@ SimWorld::SimWorld(const Scenario* scenario, Sabotage sabotage)
               .counts = &counts_,
               .seed = scenario->seed,
               .sabotage = sabotage}),
-      control_(parts_),
+      control_(parts_, scenario->placement),
       frontend_(parts_, &control_,
                 [this](const std::string& name) { return find_by_name(nodes_, name); },
                 {.max_queued = scenario->max_queued, .inside = scenario->one_gateway}),
       answers_(expected_answers(*scenario)) {
   processes_ = {control_.process(), frontend_.process()};
-  for (const PlannedServer& server : scenario_.servers) {
+  for (const ScenarioServer& server : scenario_.servers) {
     servers_.push_back(std::make_unique<SimExpertServer>(parts_, &control_, server.options));
     processes_.push_back(servers_.back()->process());
   }
@@ -114,7 +114,8 @@ void SimWorld::mend() {
     servers_[i]->set_full(false);
     const ExpertSet& held = scenario_.servers[i].held;
     const bool alive = servers_[i]->process()->alive();
-    if (!alive || !servers_[i]->is_as_planned(held)) restart_server(i, held);
+    const bool is_right = servers_[i]->managed() || servers_[i]->is_as_planned(held);
+    if (!alive || !is_right) restart_server(i, held);
   }
   for (const auto& node : nodes_) {
     if (!node->process()->alive()) node->start();
