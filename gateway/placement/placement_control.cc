@@ -12,6 +12,8 @@ namespace {
 // Fewer picks than this of every expert, on average, say more about chance than about load.
 constexpr double kTellingPicks = 16;
 
+constexpr double kNever = 1;  // no move gains as much
+
 // Slots that a server may use where `level` is what all need. One that holds somewhat more keeps
 // it, for letting it go would only move experts.
 int64_t slots_of(int64_t num_held, int64_t level) {
@@ -70,6 +72,7 @@ void PlacementControl::heard(ServerId id, const Heartbeat& beat) {
 
 void PlacementControl::count_picks(const Holding& holding, Server* server) {
   if (holding.picks.empty()) return;
+  const bool is_first = server->picks.empty();  // what was picked before, nobody knows when
   const size_t num_places =
       static_cast<size_t>(all_.num_layers()) * static_cast<size_t>(all_.num_experts());
   std::vector<int64_t> deltas(num_places, 0);
@@ -84,7 +87,7 @@ void PlacementControl::count_picks(const Holding& holding, Server* server) {
       }
     }
   }
-  load_.add(deltas, clock_->now());
+  if (!is_first) load_.add(deltas, clock_->now());
 }
 
 void PlacementControl::servers_changed() {
@@ -118,7 +121,7 @@ bool PlacementControl::is_time_to_plan(absl::Time now) const {
   const bool is_back =
       std::none_of(servers_.begin(), servers_.end(), holds) || now - started_ >= options_.grace;
   if (!is_back) return false;
-  if (!plan_is_old_) return is_worth_balancing(now);
+  if (!plan_is_old_) return is_worth_balancing(now) || stats().stuck > options_.patience;
   const bool lacks = membership_->ever_covered() && !membership_->coverage().complete();
   return now - changed_at_ >= (lacks ? options_.repair : options_.settle);
 }
@@ -136,13 +139,17 @@ std::vector<double> PlacementControl::load_to_plan_by(absl::Time now) const {
   return load;
 }
 
+// Because of servers that come and go only what must move moves; the load alone has its own time.
 void PlacementControl::plan(absl::Time now) {
+  PlanOptions options;
+  if (plan_is_old_ || num_pending_ > 0) options.min_gain = kNever;
   plan_is_old_ = false;
+  progress_at_ = now;
   planned_at_ = now;
   ++num_plans_;
   may_have_orders_ = true;
   for (auto& [id, server] : servers_) server.target = server.held;
-  PlacementPlan plan = plan_placement(plan_input(now), {});
+  PlacementPlan plan = plan_placement(plan_input(now), options);
   for (ServerPlan& part : plan.servers) {
     Server& server = servers_.at(part.server);
     if (server.managed) server.target = std::move(part.wanted);

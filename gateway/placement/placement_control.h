@@ -6,7 +6,10 @@
 //   release    the view names the server no more (withdrawn); once every attention node uses a view
 //              that says so, an order names less than the server holds
 //
-// An expert is withdrawn only while enough others that do not drain are in the view with it. A
+// An expert is withdrawn only while as many others as are asked for, and do not drain, are in the
+// view with it; one other is enough where the server is full and has to make room. Full servers
+// that each have to give what only the other has cannot: a plan that does not get on is made anew,
+// of what must move alone. A
 // server gets its next order when it goes by the one before, so what control knows of it and what
 // it does never differ by more than one order.
 //
@@ -45,6 +48,7 @@ class PlacementControl {
     absl::Duration grace = absl::Seconds(3);           // from the start, for servers to come back
     absl::Duration rebalance = absl::Seconds(60);      // between plans for the load alone
     absl::Duration problem_pause = absl::Seconds(30);  // before one that could not load is asked
+    absl::Duration patience = absl::Minutes(2);        // with a plan that does not get on
   };
   struct Order {
     ServerId server{};
@@ -113,7 +117,7 @@ class PlacementControl {
   void choose_leaving(ServerId id, Server* server, Copies* copies);
   ExpertSet next_hold(const Server& server, const Copies& copies) const;
   int64_t count_pending() const;
-  int32_t num_needed(size_t place, const Copies& copies) const;
+  int32_t num_needed(const Server& server, size_t place, const Copies& copies) const;
   size_t place(int32_t layer_idx, int32_t expert) const;
 
   const Options options_;

@@ -61,7 +61,9 @@ PlacementControl::Copies PlacementControl::count_copies() const {
 }
 
 // How many others are to be in the view with an expert before one may leave it.
-int32_t PlacementControl::num_needed(size_t place, const Copies& copies) const {
+int32_t PlacementControl::num_needed(const Server& server, size_t place,
+                                     const Copies& copies) const {
+  if (server.held.size() >= server.num_slots) return 1;
   return std::max(1, std::min(options_.min_replicas, copies.wanted[place]));
 }
 
@@ -75,7 +77,7 @@ void PlacementControl::choose_leaving(ServerId id, Server* server, Copies* copie
     const size_t at = place(layer, expert);
     const bool is_in_view = !was_leaving.contains(layer, expert);
     if (is_in_view && !was_leaving.empty()) return;
-    if (copies->in_view[at] - (is_in_view ? 1 : 0) < num_needed(at, *copies)) return;
+    if (copies->in_view[at] - (is_in_view ? 1 : 0) < num_needed(*server, at, *copies)) return;
     if (is_in_view) --copies->in_view[at];
     leaving.insert(layer, expert);
   });

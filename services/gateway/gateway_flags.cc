@@ -47,6 +47,13 @@ void GatewayFlags::add_to(CLI::App* app) {
                   "Seconds between heartbeats of servers; one that misses six is taken out")
       ->check(CLI::Range(0.05, 60.0))
       ->capture_default_str();
+  add_placement_to(app);
+  app->add_flag("--allow-mixed", allow_mixed,
+                "Let servers of other numeric profiles serve side by side: answers may then differ "
+                "in their last bits");
+}
+
+void GatewayFlags::add_placement_to(CLI::App* app) {
   app->add_option("--min-replicas", min_replicas,
                   "Expert servers that each expert is to be on, where they have room and hold what "
                   "control orders (expert_server --experts auto)")
@@ -62,9 +69,6 @@ void GatewayFlags::add_to(CLI::App* app) {
                   "experts move only when servers come and go")
       ->check(CLI::Range(0.0, 1e6))
       ->capture_default_str();
-  app->add_flag("--allow-mixed", allow_mixed,
-                "Let servers of other numeric profiles serve side by side: answers may then differ "
-                "in their last bits");
 }
 
 PlacementControl::Options GatewayFlags::placement() const {

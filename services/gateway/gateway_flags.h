@@ -45,6 +45,9 @@ struct GatewayFlags {
   PlacementControl::Options placement() const;
   absl::Duration node_timeout() const { return absl::Seconds(node_timeout_seconds); }
   absl::Duration heartbeat() const { return absl::Seconds(heartbeat_seconds); }
+
+ private:
+  void add_placement_to(CLI::App* app);
 };
 
 }  // namespace conclave

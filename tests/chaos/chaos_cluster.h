@@ -52,7 +52,8 @@ class ChaosCluster {
   // Until all places are filled, registered, and every expert is held.
   absl::Status wait_until_whole();
 
-  // New expert servers, or SIGTERM to the newest, until there are `count`; control moves the experts.
+  // New expert servers, or SIGTERM to the newest, until there are `count`; control moves the
+  // experts.
   absl::Status resize(int32_t count);
 
   // What ended without having been asked to, in words; empty: nothing.

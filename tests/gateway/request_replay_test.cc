@@ -285,39 +285,5 @@ TEST_F(RequestReplayTest, AnEndBeforeTheEndFailsTheRequest) {
   EXPECT_THAT(sink->message(), HasSubstr("after 1 ids of 4"));
 }
 
-// It may be what kills them.
-TEST_F(RequestReplayTest, ARequestThatNodesAreLostWithIsGivenUp) {
-  nodes({node_info(0)});
-  FakeSink* const sink = submit(ask("r", 4));
-  say({5});
-  for (int32_t i = 0; i < 4; ++i) {
-    EXPECT_FALSE(sink->ended()) << i;
-    EXPECT_EQ(last_node(), ServerId{i});
-    if (i % 2 == 0) break_run(link_.last);  // the line breaks first, or control knows first
-    nodes({node_info(i + 1)});
-    advance(absl::Minutes(1));
-  }
-  EXPECT_EQ(sink->code(), absl::StatusCode::kInternal);
-  EXPECT_THAT(sink->message(), HasSubstr("4 attention nodes were lost"));
-  EXPECT_EQ(table_->num_queued() + table_->num_assigned(), 0);
-}
-
-TEST_F(RequestReplayTest, AnIdOrANodeThatStaysIsNobodysDeath) {
-  nodes({node_info(0), node_info(100)});
-  FakeSink* const sink = submit(ask("r", 50));
-  for (int32_t i = 0; i < 12; ++i) {  // lines break, but nodes stay
-    break_run(link_.last);
-    advance(absl::Minutes(1));
-  }
-  EXPECT_FALSE(sink->ended());
-  for (int32_t i = 1; i < 10; ++i) {  // nodes go, but each has said something
-    nodes({node_info(i)});
-    advance(absl::Minutes(1));
-    say({5});
-  }
-  EXPECT_FALSE(sink->ended());
-  EXPECT_EQ(table_->num_assigned(), 1);
-}
-
 }  // namespace
 }  // namespace conclave
