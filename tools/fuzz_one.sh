@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# tools/fuzz_one.sh BINARY SECONDS: runs one fuzz target on a copy of the seeds, so that its finds do
-# not grow the tree.
+# tools/fuzz_one.sh BINARY SECONDS: runs one fuzz target on a copy of the seeds, so that its finds
+# do not grow the tree.
 set -euo pipefail
 
 binary=$1 seconds=$2 artifacts=build/fuzz/artifacts status=0

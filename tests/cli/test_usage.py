@@ -37,7 +37,7 @@ class UsageTest(CliTest):
         self.usage("a\n\x1b[31m", says=r"a\x0a\x1b[31m")
 
     def test_more_replicas_than_servers(self):
-        self.usage("up", "--model", BARD, "--expert-servers", "2", "--min-replicas", "3",
+        self.fails("up", "--model", BARD, "--expert-servers", "2", "--min-replicas", "3",
                    says=["--min-replicas 3", "2"])
 
     def test_two_commands(self):
