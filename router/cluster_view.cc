@@ -9,13 +9,9 @@ void add_held(const PlacedServer& server, Placement* placement) {
   if (server.held.empty()) return;
   CHECK(server.held.num_layers() == placement->num_layers());
   CHECK(server.held.num_experts() == placement->num_experts());
-  for (int32_t layer = 0; layer < placement->num_layers(); ++layer) {
-    for (const ExpertSpan& span : server.held.spans(layer)) {
-      for (int32_t i = 0; i < span.count; ++i) {
-        placement->add(layer, span.first + i, server.server, server.draining);
-      }
-    }
-  }
+  server.held.for_each([&](int32_t layer, int32_t expert) {
+    placement->add(layer, expert, server.server, server.draining);
+  });
 }
 
 }  // namespace

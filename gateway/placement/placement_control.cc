@@ -78,15 +78,11 @@ void PlacementControl::count_picks(const Holding& holding, Server* server) {
   std::vector<int64_t> deltas(num_places, 0);
   server->picks.resize(num_places, 0);
   auto told = holding.picks.begin();
-  for (int32_t layer = 0; layer < all_.num_layers(); ++layer) {
-    for (const ExpertSpan& span : holding.held.spans(layer)) {
-      for (int32_t i = 0; i < span.count; ++i, ++told) {
-        const size_t at = place(layer, span.first + i);
-        deltas[at] = *told - server->picks[at];
-        server->picks[at] = *told;
-      }
-    }
-  }
+  holding.held.for_each([&](int32_t layer, int32_t expert) {
+    const size_t at = place(layer, expert);
+    deltas[at] = *told - server->picks[at];
+    server->picks[at] = *told++;
+  });
   if (!is_first) load_.add(deltas, clock_->now());
 }
 
@@ -189,20 +185,13 @@ int64_t PlacementControl::slots_to_use(absl::Time now) const {
     if (server.draining) continue;
     const bool takes_new = server.managed && server.closed_until <= now;
     if (takes_new) slots.push_back(server.num_slots);
-    for (int32_t layer = 0; !takes_new && layer < all_.num_layers(); ++layer) {
-      for (const ExpertSpan& span : server.held.spans(layer)) {
-        for (int32_t i = 0; i < span.count; ++i) ++fixed[place(layer, span.first + i)];
-      }
-    }
+    if (takes_new) continue;
+    server.held.for_each([&](int32_t layer, int32_t expert) { ++fixed[place(layer, expert)]; });
   }
   auto budget = static_cast<int64_t>(options_.spare * static_cast<double>(all_.size()));
-  for (int32_t layer = 0; layer < all_.num_layers(); ++layer) {
-    for (const ExpertSpan& span : all_.spans(layer)) {
-      for (int32_t i = 0; i < span.count; ++i) {
-        budget += std::max(0, options_.min_replicas - fixed[place(layer, span.first + i)]);
-      }
-    }
-  }
+  all_.for_each([&](int32_t layer, int32_t expert) {
+    budget += std::max(0, options_.min_replicas - fixed[place(layer, expert)]);
+  });
   return slot_level(slots, budget);
 }
 

@@ -117,7 +117,7 @@ class PlacementControl {
   void choose_leaving(ServerId id, Server* server, Copies* copies);
   ExpertSet next_hold(const Server& server, const Copies& copies) const;
   int64_t count_pending() const;
-  int32_t num_needed(const Server& server, size_t place, const Copies& copies) const;
+  int32_t num_needed(size_t place, const Copies& copies) const;
   size_t place(int32_t layer_idx, int32_t expert) const;
 
   const Options options_;

@@ -6,20 +6,6 @@
 #include "gateway/placement/placement_control.h"
 
 namespace conclave {
-namespace {
-
-ExpertSet both(const ExpertSet& a, const ExpertSet& b) { return a.minus(a.minus(b)); }
-
-template <typename What>
-void for_each_expert(const ExpertSet& set, const What& what) {
-  for (int32_t layer = 0; layer < set.num_layers(); ++layer) {
-    for (const ExpertSpan& span : set.spans(layer)) {
-      for (int32_t i = 0; i < span.count; ++i) what(layer, span.first + i);
-    }
-  }
-}
-
-}  // namespace
 
 std::vector<PlacementControl::Order> PlacementControl::make_orders() {
   std::vector<Order> orders;
@@ -49,21 +35,19 @@ PlacementControl::Copies PlacementControl::count_copies() const {
                 .wanted = std::vector<int32_t>(num_places, 0)};
   for (const PlacedServer& server : membership_->placement().servers) {
     if (server.draining) continue;
-    for_each_expert(server.held,
-                    [&](int32_t layer, int32_t expert) { ++copies.in_view[place(layer, expert)]; });
+    server.held.for_each(
+        [&](int32_t layer, int32_t expert) { ++copies.in_view[place(layer, expert)]; });
   }
   for (const auto& [id, server] : servers_) {
     if (server.draining) continue;
-    for_each_expert(server.target,
-                    [&](int32_t layer, int32_t expert) { ++copies.wanted[place(layer, expert)]; });
+    server.target.for_each(
+        [&](int32_t layer, int32_t expert) { ++copies.wanted[place(layer, expert)]; });
   }
   return copies;
 }
 
 // How many others are to be in the view with an expert before one may leave it.
-int32_t PlacementControl::num_needed(const Server& server, size_t place,
-                                     const Copies& copies) const {
-  if (server.held.size() >= server.num_slots) return 1;
+int32_t PlacementControl::num_needed(size_t place, const Copies& copies) const {
   return std::max(1, std::min(options_.min_replicas, copies.wanted[place]));
 }
 
@@ -71,18 +55,22 @@ int32_t PlacementControl::num_needed(const Server& server, size_t place,
 // back where they are no more. Nothing joins those that are on their way out before they are out.
 void PlacementControl::choose_leaving(ServerId id, Server* server, Copies* copies) {
   const ExpertSet extra = server->held.minus(server->target);
-  const ExpertSet was_leaving = both(server->leaving, server->held);
+  // One that is full and lacks something makes room first: with one other copy, if need be.
+  const bool makes_room =
+      server->held.size() >= server->num_slots && !server->target.minus(server->held).empty();
+  const ExpertSet was_leaving = server->leaving.intersect(server->held);
   ExpertSet leaving(all_.num_layers(), all_.num_experts());
-  for_each_expert(extra, [&](int32_t layer, int32_t expert) {
+  extra.for_each([&](int32_t layer, int32_t expert) {
     const size_t at = place(layer, expert);
     const bool is_in_view = !was_leaving.contains(layer, expert);
     if (is_in_view && !was_leaving.empty()) return;
-    if (copies->in_view[at] - (is_in_view ? 1 : 0) < num_needed(*server, at, *copies)) return;
+    const int32_t num_needed = makes_room ? 1 : this->num_needed(at, *copies);
+    if (copies->in_view[at] - (is_in_view ? 1 : 0) < num_needed) return;
     if (is_in_view) --copies->in_view[at];
     leaving.insert(layer, expert);
   });
-  for_each_expert(was_leaving.minus(leaving),
-                  [&](int32_t layer, int32_t expert) { ++copies->in_view[place(layer, expert)]; });
+  was_leaving.minus(leaving).for_each(
+      [&](int32_t layer, int32_t expert) { ++copies->in_view[place(layer, expert)]; });
   if (leaving == server->leaving) return;
   const bool is_more = !leaving.minus(server->leaving).empty();
   server->leaving = leaving;
@@ -97,7 +85,7 @@ ExpertSet PlacementControl::next_hold(const Server& server, const Copies& copies
   if (membership_->acknowledged() >= server.leaving_version) hold = hold.minus(server.leaving);
   const ExpertSet missing = server.target.minus(server.held);
   for (const bool must : {true, false}) {
-    for_each_expert(missing, [&](int32_t layer, int32_t expert) {
+    missing.for_each([&](int32_t layer, int32_t expert) {
       const bool has_none = copies.in_view[place(layer, expert)] == 0;
       if (has_none == must && hold.size() < server.num_slots) hold.insert(layer, expert);
     });

@@ -131,11 +131,7 @@ void ExpertSet::insert(int32_t layer_idx, int32_t expert) {
 
 void ExpertSet::insert_all(const ExpertSet& other) {
   CHECK(other.num_layers_ == num_layers_ && other.num_experts_ == num_experts_);
-  for (int32_t layer = 0; layer < num_layers_; ++layer) {
-    for (const ExpertSpan& span : other.spans(layer)) {
-      for (int32_t i = 0; i < span.count; ++i) insert(layer, span.first + i);
-    }
-  }
+  other.for_each([this](int32_t layer, int32_t expert) { insert(layer, expert); });
 }
 
 bool ExpertSet::contains(int32_t layer_idx, int32_t expert) const {

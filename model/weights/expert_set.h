@@ -56,8 +56,19 @@ class ExpertSet {
   int32_t num_layers() const { return num_layers_; }
   int32_t num_experts() const { return num_experts_; }
 
-  // What is in this and not in `other`, which is of the same shape.
+  // Calls `what(layer_idx, expert)` for each, by ascending layers, in each by ascending experts.
+  template <typename What>
+  void for_each(const What& what) const {
+    for (int32_t layer = 0; layer < num_layers_; ++layer) {
+      for (int32_t expert = 0; expert < num_experts_; ++expert) {
+        if (contains(layer, expert)) what(layer, expert);
+      }
+    }
+  }
+
+  // What is in this and not in `other`, or in both; `other` is of the same shape.
   ExpertSet minus(const ExpertSet& other) const;
+  ExpertSet intersect(const ExpertSet& other) const { return minus(minus(other)); }
 
   // "layers 1-3: experts 0-15; layer 4: expert 7", for people; "none" when empty.
   std::string to_string() const;

@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <utility>
 
+#include "absl/strings/escaping.h"
 #include "absl/strings/str_format.h"
 #include "absl/time/clock.h"
 #include "common/host_memory.h"
@@ -15,6 +16,7 @@ namespace conclave {
 namespace {
 
 constexpr int kNiceness = 10;
+constexpr size_t kMaxProblemBytes = 250;  // before escaping; control takes 1,024
 
 // Of this thread alone: Linux counts threads as processes here.
 void yield_to_others() {
@@ -22,8 +24,6 @@ void yield_to_others() {
     log_warn("experts are loaded at the priority of the rest");
   }
 }
-
-ExpertSet both(const ExpertSet& a, const ExpertSet& b) { return a.minus(a.minus(b)); }
 
 }  // namespace
 
@@ -152,12 +152,13 @@ void ExpertKeeper::load_part(const ExpertSet& part, Lock* lock) {
   lock->lock();
   if (status.ok()) {
     // Some may have been ordered away meanwhile.
-    const ExpertSet wanted = both(part, hold_);
+    const ExpertSet wanted = part.intersect(hold_);
     parts_.worker->take_in(std::move(weights));
     if (wanted.size() < part.size()) parts_.worker->let_go(part.minus(wanted));
     held_.insert_all(wanted);
   } else {
-    problem_ = status.ToString();
+    // Errors name what files hold, which may be anything; control takes a line of text.
+    problem_ = absl::CHexEscape(status.ToString().substr(0, kMaxProblemBytes));
   }
   tell_metrics();
   lock->unlock();

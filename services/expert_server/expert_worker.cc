@@ -80,12 +80,9 @@ ExpertLoad ExpertWorker::load() const {
 std::vector<int64_t> ExpertWorker::picks_of(const ExpertSet& experts) const {
   std::vector<int64_t> picks;
   const std::lock_guard lock(mutex_);
-  for (int32_t layer = 0; layer < experts.num_layers(); ++layer) {
-    for (const ExpertSpan& span : experts.spans(layer)) {
-      const auto first = picks_.begin() + int64_t{layer} * num_experts_ + span.first;
-      picks.insert(picks.end(), first, first + span.count);
-    }
-  }
+  experts.for_each([&](int32_t layer, int32_t expert) {
+    picks.push_back(picks_[static_cast<size_t>(int64_t{layer} * num_experts_ + expert)]);
+  });
   return picks;
 }
 

@@ -6,6 +6,8 @@
 #include <gtest/gtest.h>
 #include <signal.h>
 
+#include <array>
+
 #include "tests/cluster/test_cluster.h"
 #include "tests/support/golden.h"
 
@@ -22,11 +24,14 @@ class SilentNodeTest : public testing::Test {
 
   ChildProcess* node(int32_t i) { return cluster_->find(ClusterRole::kAttentionNode, i); }
 
+  // Counted by every step; the gauges of what runs are of the last second.
+  double num_tokens(int32_t i) {
+    return scrape(node(i)->ready()->metrics).at("conclave_node_tokens_total");
+  }
+
   // The one that has the only request.
-  int32_t busy_node() {
-    const auto runs = [this](int32_t i) {
-      return scrape(node(i)->ready()->metrics).at("conclave_node_running_requests") > 0;
-    };
+  int32_t busy_node(const std::array<double, 2>& before) {
+    const auto runs = [&](int32_t i) { return num_tokens(i) > before.at(i); };
     EXPECT_TRUE(eventually(absl::Seconds(20), [&] { return runs(0) || runs(1); }));
     return runs(0) ? 0 : 1;
   }
@@ -36,9 +41,10 @@ class SilentNodeTest : public testing::Test {
 
 TEST_F(SilentNodeTest, ItsRequestsGoOnElsewhereAndItIsTakenBack) {
   const Generated expected = generate(cluster_->address(), request_of(300));
+  const std::array<double, 2> before = {num_tokens(0), num_tokens(1)};
   int32_t silent = 0;
   const Generated result = generate_while(cluster_->address(), 300, [&] {
-    silent = busy_node();
+    silent = busy_node(before);
     node(silent)->signal(SIGSTOP);
   });
   EXPECT_TRUE(result.status.ok()) << result.status.error_message();
