@@ -64,6 +64,8 @@ void keep_freed_memory() {
   CHECK(mallopt(M_TRIM_THRESHOLD, 128 << 20) == 1);
 }
 
+void give_back_freed_memory() { malloc_trim(0); }
+
 std::string format_bytes(uint64_t bytes) {
   constexpr std::array<const char*, 5> kUnits = {"B", "KiB", "MiB", "GiB", "TiB"};
   if (bytes < 1024) return absl::StrFormat("%d B", bytes);

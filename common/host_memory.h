@@ -27,6 +27,10 @@ uint64_t reclaimable_bytes(std::istream& memory_stat);
 // it is taken again. Call it before there are threads.
 void keep_freed_memory();
 
+// Gives what is free back all the same, wherever it lies: before memory is measured. Takes as long
+// as the heap is large.
+void give_back_freed_memory();
+
 // "1.5 GiB", "70.3 KiB", "12 B".
 std::string format_bytes(uint64_t bytes);
 

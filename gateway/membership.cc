@@ -124,9 +124,12 @@ bool Membership::take_holding(const Holding& holding, Member* member) {
 
 void Membership::withdraw(ServerId server, ExpertSet experts) {
   const auto found = members_.find(server);
-  if (found == members_.end() || found->second.withdrawn == experts) return;
-  found->second.withdrawn = std::move(experts);
-  change_view();
+  if (found == members_.end()) return;
+  Member& member = found->second;
+  const bool shows_else =
+      member.facts.held.minus(experts) != member.facts.held.minus(member.withdrawn);
+  member.withdrawn = std::move(experts);
+  if (shows_else) change_view();
 }
 
 int64_t Membership::acknowledged() const {

@@ -9,19 +9,22 @@
 // An expert is withdrawn only while as many others as are asked for, and do not drain, are in the
 // view with it; one other is enough where the server is full and has to make room. Full servers
 // that each have to give what only the other has cannot: a plan that does not get on is made anew,
-// of what must move alone. A
-// server gets its next order when it goes by the one before, so what control knows of it and what
-// it does never differ by more than one order.
+// of what must move alone. A server gets its next order when it goes by the one before
+// (ServerOrders says what that makes of the view).
 //
 // It plans anew when servers come, go, drain or fail to load, as soon as no more of that has
-// happened for a moment, and now and then for the load alone. Servers that are not managed are
-// planned around. All of it is soft state: after a restart the servers' own words are enough.
+// happened for a moment, or for some moments where it does not end; and now and then for the load
+// alone. Plans for large models are made by a thread of their own; no orders are given meanwhile.
+// Servers that are not managed are planned around. All of it is soft state: after a restart the
+// servers' own words are enough.
 //
-// One thread. A heartbeat costs what it carries; update() costs S * L * E where something is under
-// way, next to nothing otherwise.
+// One thread calls it. A heartbeat costs what it carries; update() costs S * L * E / 64 and what
+// moves where something is under way, next to nothing otherwise. The destructor waits for a plan
+// that is being made.
 #pragma once
 
 #include <cstdint>
+#include <future>
 #include <map>
 #include <string>
 #include <vector>
@@ -30,6 +33,7 @@
 #include "common/clock.h"
 #include "common/ids.h"
 #include "gateway/membership.h"
+#include "gateway/placement/server_orders.h"
 #include "gateway/server_facts.h"
 #include "model/config/model_config.h"
 #include "model/weights/expert_set.h"
@@ -49,6 +53,7 @@ class PlacementControl {
     absl::Duration rebalance = absl::Seconds(60);      // between plans for the load alone
     absl::Duration problem_pause = absl::Seconds(30);  // before one that could not load is asked
     absl::Duration patience = absl::Minutes(2);        // with a plan that does not get on
+    int64_t max_cells_here = 65536;  // S * L * E of plans that are made at once, in update()
   };
   struct Order {
     ServerId server{};
@@ -57,7 +62,7 @@ class PlacementControl {
   struct Stats {
     int64_t num_plans = 0;    // made since the start
     int64_t num_pending = 0;  // experts that are to be loaded or released somewhere, by the plan
-    absl::Duration stuck;     // since one of them was; zero where there are none
+    absl::Duration stuck;     // since a server held something else; zero where none are pending
     int64_t num_short = 0;    // experts that do not fit min_replicas times
   };
 
@@ -70,11 +75,15 @@ class PlacementControl {
   void left(ServerId server);
   void heard(ServerId server, const Heartbeat& beat);
 
-  // What to tell whom now. May change the placement. To be called twice a second or more often.
+  // What to tell whom now. May change the placement. To be called twice a second or more often, and
+  // soon again while a plan is being made.
   std::vector<Order> update();
+  bool is_planning() const { return planning_.valid(); }
 
-  // Experts that the server is ordered to load and does not hold yet.
+  // Experts that the server is ordered to load and does not hold yet, or holds and is ordered to
+  // release.
   int64_t num_to_load(ServerId server) const;
+  int64_t num_to_release(ServerId server) const;
   Stats stats() const;
 
  private:
@@ -82,18 +91,17 @@ class PlacementControl {
     bool managed = false;
     bool draining = false;
     int64_t num_slots = 0;  // experts that it has room for
-    ExpertSet held;
-    int64_t order_followed = 0;
-    std::string problem;
-    absl::Time closed_until = absl::InfinitePast();  // it could not load
+    ServerOrders orders;
+    ExpertSet target;             // by the plan
+    int64_t leaving_version = 0;  // of the view that named what leaves no more
 
-    int64_t order_sent = 0;
-    ExpertSet hold;     // what it is to hold by that order, or held when it joined
-    ExpertSet target;   // by the plan
-    ExpertSet leaving;  // withdrawn
-    int64_t leaving_version = 0;
+    std::string problem;        // why it could not load, as it said last
+    int64_t problem_order = 0;  // the order that it said so of
+    absl::Time closed_until = absl::InfinitePast();
+    bool is_to_be_told = false;  // the same again: it may load now
 
-    std::vector<int64_t> picks;  // [L * E] told last
+    // [L * E] told last, -1: never. What was picked before the first word, nobody knows when.
+    std::vector<int64_t> picks;
   };
   // Of each expert, [L * E].
   struct Copies {
@@ -101,20 +109,27 @@ class PlacementControl {
     std::vector<int32_t> wanted;   // by the plan
   };
 
-  // placement_control.cc: when and what to plan
+  // placement_control.cc: what is known, and when to plan
   void servers_changed();
+  void take_problem(const Holding& holding, Server* server);
+  void count_picks(const Holding& holding, Server* server);
+  void reopen(absl::Time now);
   bool is_time_to_plan(absl::Time now) const;
   bool is_worth_balancing(absl::Time now) const;
-  void plan(absl::Time now);
+  bool is_settled() const;
+
+  // placement_plans.cc: what to plan
+  void start_plan(absl::Time now);
+  void adopt(PlacementPlan plan);
   PlanInput plan_input(absl::Time now) const;
   std::vector<double> load_to_plan_by(absl::Time now) const;
   int64_t slots_to_use(absl::Time now) const;
-  void count_picks(const Holding& holding, Server* server);
 
   // placement_orders.cc: the way there
   std::vector<Order> make_orders();
   Copies count_copies() const;
   void choose_leaving(ServerId id, Server* server, Copies* copies);
+  void tell_view(ServerId id, const Server& server);
   ExpertSet next_hold(const Server& server, const Copies& copies) const;
   int64_t count_pending() const;
   int32_t num_needed(size_t place, const Copies& copies) const;
@@ -130,7 +145,9 @@ class PlacementControl {
   ExpertLoadStats load_;
   bool plan_is_old_ = false;
   bool may_have_orders_ = false;  // something has changed since there were none
-  absl::Time changed_at_;
+  absl::Time first_change_;       // of those that made the plan old
+  absl::Time last_change_;
+  std::future<PlacementPlan> planning_;
   absl::Time planned_at_ = absl::InfinitePast();
   int64_t num_plans_ = 0;
   int64_t num_short_ = 0;

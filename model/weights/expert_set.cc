@@ -69,7 +69,8 @@ ExpertSet::ExpertSet(int32_t num_layers, int32_t num_experts)
     : num_layers_(num_layers), num_experts_(num_experts) {
   CHECK(num_layers >= 0);
   CHECK(num_experts >= 0);
-  holds_.resize(static_cast<size_t>(num_layers) * static_cast<size_t>(num_experts));
+  const size_t num_bits = static_cast<size_t>(num_layers) * static_cast<size_t>(num_experts);
+  words_.resize((num_bits + kWordBits - 1) / kWordBits);
 }
 
 ExpertSet ExpertSet::all(const ModelConfig& config) {
@@ -125,17 +126,46 @@ size_t ExpertSet::place(int32_t layer_idx, int32_t expert) const {
 
 void ExpertSet::insert(int32_t layer_idx, int32_t expert) {
   const size_t at = place(layer_idx, expert);
-  if (!holds_[at]) ++size_;
-  holds_[at] = true;
-}
-
-void ExpertSet::insert_all(const ExpertSet& other) {
-  CHECK(other.num_layers_ == num_layers_ && other.num_experts_ == num_experts_);
-  other.for_each([this](int32_t layer, int32_t expert) { insert(layer, expert); });
+  const uint64_t bit = uint64_t{1} << (at % kWordBits);
+  if ((words_[at / kWordBits] & bit) == 0) ++size_;
+  words_[at / kWordBits] |= bit;
 }
 
 bool ExpertSet::contains(int32_t layer_idx, int32_t expert) const {
-  return holds_[place(layer_idx, expert)];
+  const size_t at = place(layer_idx, expert);
+  return (words_[at / kWordBits] >> (at % kWordBits) & 1) != 0;
+}
+
+void ExpertSet::check_shape(const ExpertSet& other) const {
+  CHECK(num_layers_ == other.num_layers_);
+  CHECK(num_experts_ == other.num_experts_);
+}
+
+void ExpertSet::count() {
+  size_ = 0;
+  for (const uint64_t word : words_) size_ += std::popcount(word);
+}
+
+void ExpertSet::insert_all(const ExpertSet& other) {
+  check_shape(other);
+  for (size_t i = 0; i < words_.size(); ++i) words_[i] |= other.words_[i];
+  count();
+}
+
+ExpertSet ExpertSet::minus(const ExpertSet& other) const {
+  check_shape(other);
+  ExpertSet left = *this;
+  for (size_t i = 0; i < words_.size(); ++i) left.words_[i] &= ~other.words_[i];
+  left.count();
+  return left;
+}
+
+ExpertSet ExpertSet::intersect(const ExpertSet& other) const {
+  check_shape(other);
+  ExpertSet both = *this;
+  for (size_t i = 0; i < words_.size(); ++i) both.words_[i] &= other.words_[i];
+  both.count();
+  return both;
 }
 
 std::vector<ExpertSpan> ExpertSet::spans(int32_t layer_idx) const {
@@ -149,17 +179,6 @@ std::vector<ExpertSpan> ExpertSet::spans(int32_t layer_idx) const {
     }
   }
   return spans;
-}
-
-ExpertSet ExpertSet::minus(const ExpertSet& other) const {
-  CHECK(num_layers_ == other.num_layers_);
-  CHECK(num_experts_ == other.num_experts_);
-  ExpertSet left(num_layers_, num_experts_);
-  for (size_t i = 0; i < holds_.size(); ++i) {
-    left.holds_[i] = holds_[i] && !other.holds_[i];
-    left.size_ += left.holds_[i] ? 1 : 0;
-  }
-  return left;
 }
 
 // Neighbouring layers with the same experts are said together.

@@ -1,7 +1,10 @@
 // Some experts of some layers: what an expert server holds, what is missing in a cluster. A plain
-// value of L x E bits.
+// value of L x E bits. Control goes through those of all servers whenever something moves, so sets
+// are joined, compared and walked by words.
 #pragma once
 
+#include <bit>
+#include <cstddef>
 #include <cstdint>
 #include <string>
 #include <string_view>
@@ -59,16 +62,17 @@ class ExpertSet {
   // Calls `what(layer_idx, expert)` for each, by ascending layers, in each by ascending experts.
   template <typename What>
   void for_each(const What& what) const {
-    for (int32_t layer = 0; layer < num_layers_; ++layer) {
-      for (int32_t expert = 0; expert < num_experts_; ++expert) {
-        if (contains(layer, expert)) what(layer, expert);
+    for (size_t word = 0; word < words_.size(); ++word) {
+      for (uint64_t left = words_[word]; left != 0; left &= left - 1) {
+        const auto at = static_cast<int32_t>(word * kWordBits) + std::countr_zero(left);
+        what(at / num_experts_, at % num_experts_);
       }
     }
   }
 
   // What is in this and not in `other`, or in both; `other` is of the same shape.
   ExpertSet minus(const ExpertSet& other) const;
-  ExpertSet intersect(const ExpertSet& other) const { return minus(minus(other)); }
+  ExpertSet intersect(const ExpertSet& other) const;
 
   // "layers 1-3: experts 0-15; layer 4: expert 7", for people; "none" when empty.
   std::string to_string() const;
@@ -76,12 +80,16 @@ class ExpertSet {
   bool operator==(const ExpertSet& other) const = default;
 
  private:
+  static constexpr size_t kWordBits = 64;
+
+  void check_shape(const ExpertSet& other) const;
+  void count();
   size_t place(int32_t layer_idx, int32_t expert) const;
 
   int32_t num_layers_ = 0;
   int32_t num_experts_ = 0;
   int64_t size_ = 0;
-  std::vector<bool> holds_;  // [L * E]
+  std::vector<uint64_t> words_;  // [ceil(L * E / 64)] bits in the order of for_each(), then zeros
 };
 
 }  // namespace conclave

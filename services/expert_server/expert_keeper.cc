@@ -10,6 +10,7 @@
 #include "absl/strings/str_format.h"
 #include "absl/time/clock.h"
 #include "common/host_memory.h"
+#include "common/status_macros.h"
 #include "services/server/log.h"
 
 namespace conclave {
@@ -32,9 +33,7 @@ ExpertKeeper::ExpertKeeper(const Parts& parts, Options options, ExpertSet held)
       options_(std::move(options)),
       held_(std::move(held)),
       hold_(held_),
-      thread_([this] { run(); }) {
-  tell_metrics();
-}
+      thread_([this] { run(); }) {}
 
 ExpertKeeper::~ExpertKeeper() {
   {
@@ -79,6 +78,7 @@ void ExpertKeeper::order(ExpertOrder order) {
     held_ = held_.minus(gone);
     parts_.worker->let_go(gone);
     parts_.metrics->on_released(gone.size());
+    has_released_ = true;
   }
   tell_metrics();
   changed_.notify_all();
@@ -87,10 +87,13 @@ void ExpertKeeper::order(ExpertOrder order) {
 void ExpertKeeper::run() {
   yield_to_others();
   Lock lock(mutex_);
+  tell_metrics();
   while (!is_stopping_) {
     const ExpertSet part = next_part();
     if (part.empty() || !problem_.empty()) {
       changed_.wait(lock);
+    } else if (std::exchange(has_released_, false)) {
+      wait_for_room(&lock);
     } else {
       load_part(part, &lock);
     }
@@ -131,34 +134,43 @@ absl::Status ExpertKeeper::check_room(const ExpertSet& part) const {
                                                       format_bytes(available)));
 }
 
-void ExpertKeeper::load_part(const ExpertSet& part, Lock* lock) {
-  absl::Status status = check_room(part);
+// What was let go makes room only when the engine has let go of it, and the heap.
+void ExpertKeeper::wait_for_room(Lock* lock) {
   lock->unlock();
-  const absl::Time start = absl::Now();
-  std::shared_ptr<const ExpertWeights> weights;
-  if (status.ok()) {
-    const ModelFolder& folder = *parts_.folder;
-    absl::StatusOr<ExpertWeights> loaded =
-        load_experts(*folder.checkpoint, folder.config, part, [](uint64_t, uint64_t) {},
-                     {.types = folder.weights()});
-    status = loaded.status();
-    if (loaded.ok()) weights = std::make_shared<const ExpertWeights>(*std::move(loaded));
-  }
-  if (status.ok()) {
-    parts_.metrics->on_loaded(part.size(), weights->num_bytes, absl::Now() - start);
-  } else {
-    log_error("experts cannot be loaded", {{"experts", part.to_string()}, {"status", status}});
-  }
+  parts_.worker->wait_for_changes();
+  give_back_freed_memory();
   lock->lock();
-  if (status.ok()) {
-    // Some may have been ordered away meanwhile.
-    const ExpertSet wanted = part.intersect(hold_);
-    parts_.worker->take_in(std::move(weights));
-    if (wanted.size() < part.size()) parts_.worker->let_go(part.minus(wanted));
+}
+
+absl::StatusOr<std::shared_ptr<const ExpertWeights>> ExpertKeeper::read_part(
+    const ExpertSet& part) const {
+  const absl::Time start = absl::Now();
+  const ModelFolder& folder = *parts_.folder;
+  ASSIGN_OR_RETURN(ExpertWeights loaded,
+                   load_experts(*folder.checkpoint, folder.config, part, [](uint64_t, uint64_t) {},
+                                {.types = folder.weights()}));
+  parts_.metrics->on_loaded(part.size(), loaded.num_bytes, absl::Now() - start);
+  return std::make_shared<const ExpertWeights>(std::move(loaded));
+}
+
+void ExpertKeeper::load_part(const ExpertSet& part, Lock* lock) {
+  const absl::Status room = check_room(part);
+  lock->unlock();
+  auto weights = room.ok() ? read_part(part) : room;
+  lock->lock();
+  const ExpertSet wanted = part.intersect(hold_);  // some may have been ordered away meanwhile
+  if (weights.ok()) {
+    parts_.worker->take_in(*std::move(weights));
+    if (wanted.size() < part.size()) {
+      parts_.worker->let_go(part.minus(wanted));
+      has_released_ = true;
+    }
     held_.insert_all(wanted);
-  } else {
+  } else if (!wanted.empty()) {
+    log_error("experts cannot be loaded",
+              {{"experts", part.to_string()}, {"status", weights.status()}});
     // Errors name what files hold, which may be anything; control takes a line of text.
-    problem_ = absl::CHexEscape(status.ToString().substr(0, kMaxProblemBytes));
+    problem_ = absl::CHexEscape(weights.status().ToString().substr(0, kMaxProblemBytes));
   }
   tell_metrics();
   lock->unlock();

@@ -19,6 +19,7 @@
 #include <thread>
 
 #include "absl/status/status.h"
+#include "absl/status/statusor.h"
 #include "gateway/server_facts.h"
 #include "model/weights/expert_set.h"
 #include "services/expert_server/expert_metrics.h"
@@ -63,6 +64,8 @@ class ExpertKeeper {
   Holding holding_now() const;
   void run();
   ExpertSet next_part() const;
+  void wait_for_room(Lock* lock);
+  absl::StatusOr<std::shared_ptr<const ExpertWeights>> read_part(const ExpertSet& part) const;
   void load_part(const ExpertSet& part, Lock* lock);
   absl::Status check_room(const ExpertSet& part) const;
   void tell_metrics() const;
@@ -76,6 +79,7 @@ class ExpertKeeper {
   ExpertSet hold_;  // what is to be held
   int64_t order_ = 0;
   std::string problem_;
+  bool has_released_ = false;  // and that memory was not waited for
   bool is_stopping_ = false;
 
   std::thread thread_;  // last: it uses all of the above

@@ -31,6 +31,7 @@ void ExpertWorker::stop() {
     const std::lock_guard lock(mutex_);
     is_stopping_ = true;
   }
+  changes_made_.notify_all();
   bell_->ring();
   if (thread_.joinable()) thread_.join();
 }
@@ -64,8 +65,15 @@ void ExpertWorker::post(Change change) {
   {
     const std::lock_guard lock(mutex_);
     changes_.push_back(std::move(change));
+    ++num_changes_posted_;
   }
   bell_->ring();
+}
+
+void ExpertWorker::wait_for_changes() {
+  std::unique_lock lock(mutex_);
+  const int64_t posted = num_changes_posted_;
+  changes_made_.wait(lock, [&] { return num_changes_made_ >= posted || is_stopping_; });
 }
 
 ExpertLoad ExpertWorker::load() const {
@@ -128,6 +136,8 @@ bool ExpertWorker::has_arrivals() {
 
 // Legs that were taken before and ask for what is gone now are answered so.
 void ExpertWorker::make_changes(std::vector<Change> changes) {
+  if (changes.empty()) return;
+  const auto num_changes = static_cast<int64_t>(changes.size());
   bool has_less = false;
   for (Change& change : changes) {
     if (change.part != nullptr) {
@@ -138,6 +148,11 @@ void ExpertWorker::make_changes(std::vector<Change> changes) {
     }
   }
   if (has_less) batcher_.refuse_unheld();
+  {
+    const std::lock_guard lock(mutex_);
+    num_changes_made_ += num_changes;
+  }
+  changes_made_.notify_all();
 }
 
 // The job's views are of the leg, which stays in its place until it is answered.

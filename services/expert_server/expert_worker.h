@@ -6,6 +6,7 @@
 // limit of legs a leg is refused at once with RESOURCE_EXHAUSTED.
 #pragma once
 
+#include <condition_variable>
 #include <cstdint>
 #include <list>
 #include <memory>
@@ -58,6 +59,10 @@ class ExpertWorker final : public LegHandler {
   // the call; memory goes back then. Thread-safe, at once.
   void take_in(std::shared_ptr<const ExpertWeights> part);
   void let_go(ExpertSet gone);
+
+  // Waits until everything taken in or let go before has come or gone, and memory with it, or the
+  // worker is stopped. Thread-safe, but not for the engine thread.
+  void wait_for_changes();
 
   // Queued legs, and picks answered so far by layer. Thread-safe.
   ExpertLoad load() const;
@@ -114,6 +119,9 @@ class ExpertWorker final : public LegHandler {
   mutable std::mutex mutex_;
   Legs mailbox_;
   std::vector<Change> changes_;
+  int64_t num_changes_posted_ = 0;
+  int64_t num_changes_made_ = 0;
+  std::condition_variable changes_made_;
   int32_t num_queued_ = 0;      // in the mailbox or taken
   std::vector<int64_t> picks_;  // [L * E] answered since the start
   bool is_stopping_ = false;

@@ -12,6 +12,7 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <random>
 
 #include "gateway/placement/slot_budget.h"
@@ -153,6 +154,98 @@ TEST(PlacementControl, ARestartMovesNothing) {
   EXPECT_EQ(world.num_loads(), 0);
 }
 
+// The order to release is on its way to a slow server when the other holder goes.
+TEST(PlacementControl, WhatASlowServerIsAboutToReleaseIsNotCountedOn) {
+  PlacementWorld world({.spare = 0});
+  world.join_node("n");
+  const ServerId a = world.join("a", 100, experts(0, 8));
+  world.settle();
+  const ServerId b = world.join("b", 100);
+  // B has loaded its share, and A was told to release it.
+  while (world.control().num_to_release(a) == 0) {
+    world.pass(absl::Milliseconds(500));
+    world.beat(b);
+    world.follow_view(world.nodes().front());
+  }
+  world.leave(b);
+  world.pass(absl::Seconds(5));  // planned, while A has not read its order
+  world.settle();
+  EXPECT_TRUE(world.membership().coverage().complete());
+  EXPECT_EQ(world.held(a).size(), kAll);
+}
+
+// It goes on with what the control before this one ordered, which nobody here wants.
+TEST(PlacementControl, WhatIsLoadedForALineBeforeIsReleased) {
+  PlacementWorld world({.spare = 0});
+  world.join_node("n");
+  const ServerId a = world.join("a", 100, experts(0, 4));
+  world.join("b", 100, experts(4, 4));
+  world.settle();
+  world.goes_on_with(a, experts(0, 6));
+  world.settle();
+  EXPECT_EQ(world.held(a).size(), kAll / 2);
+}
+
+// Whoever flaps more often than a plan settles does not keep the others from being planned.
+TEST(PlacementControl, OneThatFlapsDoesNotPutPlansOffForEver) {
+  PlacementWorld world({.spare = 0});
+  const ServerId a = world.join("a", 100);
+  for (int i = 0; i < 100; ++i) {
+    const ServerId b = world.join("flapping", 1);
+    world.pass(absl::Milliseconds(100));
+    world.leave(b);
+    world.beat(a);
+  }
+  EXPECT_GE(world.held(a).size(), kAll - 1);
+}
+
+TEST(PlacementControl, OneThatCouldNotLoadIsAskedAgainForTheSame) {
+  PlacementWorld world({.spare = 0, .problem_pause = absl::Seconds(30)});
+  const ServerId a = world.join("a", 100);
+  world.break_loading(a, true);
+  for (int i = 0; i < 10; ++i) world.turn();
+  EXPECT_EQ(world.control().stats().num_pending, 0) << "there is nobody to ask";
+  const int64_t before = world.num_orders();
+  for (int i = 0; i < 10; ++i) world.turn();
+  EXPECT_EQ(world.num_orders(), before);
+  world.break_loading(a, false);
+  world.pass(absl::Seconds(31));
+  world.settle();
+  EXPECT_EQ(world.held(a).size(), kAll);
+}
+
+TEST(PlacementControl, StuckIsNotForgottenByAnotherPlan) {
+  PlacementWorld world({.spare = 0, .patience = absl::Seconds(10)});
+  const ServerId node = world.join_node("n");
+  world.join("a", 100, experts(0, 8));
+  world.settle();
+  world.join("b", 100);
+  for (int i = 0; i < 60; ++i) {
+    world.pass(absl::Seconds(1));
+    for (const ServerId server : world.servers()) world.beat(server);
+  }
+  const PlacementControl::Stats stats = world.control().stats();
+  EXPECT_GT(stats.num_pending, 0) << "the node does not take in views";
+  EXPECT_GT(stats.stuck, absl::Seconds(30));
+  EXPECT_GT(stats.num_plans, 3);
+  world.follow_view(node);
+  world.settle();
+}
+
+// Plans that another thread makes come to the same.
+TEST(PlacementControl, PlansMadeAsideAreAdopted) {
+  PlacementWorld world({.spare = 0, .max_cells_here = 0});
+  world.join_node("n");
+  const ServerId a = world.join("a", 100);
+  world.join("b", 100);
+  for (int i = 0; i < 2000 && world.held(a).size() < kAll / 2; ++i) {
+    world.turn();
+    absl::SleepFor(absl::Milliseconds(1));
+  }
+  EXPECT_EQ(world.held(a).size(), kAll / 2);
+  expect_copies(world, 1);
+}
+
 TEST(PlacementControl, HotExpertsGetMoreServers) {
   PlacementWorld world({.spare = 0.5});
   world.join_node("n");
@@ -184,13 +277,16 @@ class PlacementStory {
                 .rebalance = absl::Seconds(5)}) {}
 
   void run() {
+    roomy_ = world_.join("roomy", 100);
     for (int i = 0; i < 300; ++i) step();
     for (const ServerId server : world_.servers()) world_.break_loading(server, false);
-    world_.join("roomy", 100);
     for (int64_t& count : world_.picks()) count = 0;
-    world_.pass(absl::Seconds(31));
+    world_.settle();
+    world_.pass(absl::Seconds(31));  // who could not load is asked again
     world_.settle();
     EXPECT_TRUE(world_.membership().coverage().complete());
+    for (int i = 0; i < 30; ++i) world_.turn();  // it is time to move for the load alone
+    world_.settle();
     const int64_t orders = world_.num_orders();
     for (int i = 0; i < 30; ++i) world_.turn();
     EXPECT_EQ(world_.num_orders(), orders) << "it does not come to rest";
@@ -210,16 +306,18 @@ class PlacementStory {
     const uint32_t kind = roll(30);
     if (kind == 0 && servers.size() < 7) {
       join();
-    } else if (kind == 1 && !servers.empty()) {
-      world_.leave(any(servers));
-    } else if (kind == 2 && !servers.empty()) {
-      world_.drain(any(servers));
+    } else if (kind == 1 && !others().empty()) {
+      world_.leave(any(others()));
+    } else if (kind == 2 && !others().empty()) {
+      world_.drain(any(others()));
     } else if (kind == 3 && !servers.empty()) {
       world_.break_loading(any(servers), roll(2) == 0);
     } else if (kind == 4 && nodes.size() < 3) {
       world_.join_node("node-" + std::to_string(num_names_++));
     } else if (kind < 10 && !nodes.empty()) {
       world_.follow_view(any(nodes));
+    } else if (kind < 16 && !servers.empty()) {
+      world_.speak(any(servers));
     } else if (!servers.empty()) {
       world_.beat(any(servers));
     }
@@ -233,13 +331,21 @@ class PlacementStory {
                 experts(first, count), managed);
   }
 
+  // Of all but the one that has room for everything.
+  std::vector<ServerId> others() const {
+    std::vector<ServerId> ids = world_.servers();
+    ids.erase(std::find(ids.begin(), ids.end(), roomy_));
+    return ids;
+  }
+
   std::mt19937 random_;
   PlacementWorld world_;
+  ServerId roomy_{};
   int num_names_ = 0;
 };
 
 TEST(PlacementControl, WhateverHappensItComesToRest) {
-  for (uint32_t seed = 0; seed < 200; ++seed) {
+  for (uint32_t seed = 0; seed < 300; ++seed) {
     SCOPED_TRACE(seed);
     PlacementStory(seed).run();
     if (testing::Test::HasFailure()) return;

@@ -2,15 +2,20 @@
 
 namespace conclave {
 
-void PlacementWorld::beat(ServerId id) {
+void PlacementWorld::speak(ServerId id) {
   Server& server = servers_.at(id);
   for (const ExpertOrder& order : std::exchange(server.inbox, {})) follow(id, order, &server);
   load_one(&server);
-  const Heartbeat beat{.draining = server.draining, .holding = holding_of(&server)};
-  EXPECT_TRUE(membership_.heartbeat(id, beat).ok());
-  control_.heard(id, beat);
-  gone_ = gone_ || server.draining;  // its experts are not steady any more
-  after_event();
+  server.said.push_back({.draining = server.draining, .holding = holding_of(&server)});
+}
+
+void PlacementWorld::hear(ServerId id) {
+  for (const Heartbeat& beat : std::exchange(servers_.at(id).said, {})) {
+    EXPECT_TRUE(membership_.heartbeat(id, beat).ok());
+    control_.heard(id, beat);
+    gone_ = gone_ || beat.draining;  // its experts are not steady any more
+    after_event();
+  }
 }
 
 void PlacementWorld::follow(ServerId id, const ExpertOrder& order, Server* server) {
@@ -77,6 +82,12 @@ void PlacementWorld::after_event() {
   EXPECT_TRUE(gone_ || lost.empty()) << lost.to_string();
   in_view_ = now;
   gone_ = false;
+  for (const PlacedServer& server : membership_.placement().servers) {
+    const auto known = servers_.find(server.server);
+    if (known == servers_.end()) continue;  // it is about to be
+    EXPECT_TRUE(server.held.minus(known->second.held).empty())
+        << server.id << " does not hold " << server.held.minus(known->second.held).to_string();
+  }
 }
 
 bool PlacementWorld::turn() {

@@ -1,9 +1,10 @@
 // Managed expert servers, attention nodes and control in one thread, for the tests of placement
 // control: servers follow orders when their turn comes and load one expert a turn, nodes go over to
-// a later view when theirs does.
+// a later view when theirs does. What a server says may be on its way for a while.
 //
 // After every event it holds what must always be:
 //   - an expert that steady servers had in the view stays in it, unless one of its servers went;
+//   - the view names with a server only what it holds in truth, whatever it last said;
 //   - what a server lets go is named with it by no view that a node uses;
 //   - no server is ordered more than it has room for.
 #pragma once
@@ -13,6 +14,7 @@
 #include <map>
 #include <random>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "gateway/placement/placement_control.h"
@@ -38,7 +40,7 @@ class PlacementWorld {
     facts.expert_bytes = kExpertBytes;
     const ServerId server = *membership_.join(facts);
     control_.joined(server, facts);
-    servers_[server] = {.facts = facts, .held = held, .hold = held};
+    servers_[server] = {.facts = facts, .held = held, .hold = held, .inbox = {}, .said = {}};
     after_event();
     return server;
   }
@@ -55,6 +57,9 @@ class PlacementWorld {
     servers_.at(server).draining = true;
     beat(server);
   }
+
+  // As if it was told so on a line before this one.
+  void goes_on_with(ServerId server, ExpertSet hold) { servers_.at(server).hold = std::move(hold); }
 
   // From now on it says that it cannot load.
   void break_loading(ServerId server, bool broken) { servers_.at(server).broken = broken; }
@@ -75,8 +80,14 @@ class PlacementWorld {
     after_event();
   }
 
-  // The server reads its orders, loads one expert and says what it holds.
-  void beat(ServerId id);
+  // The server reads its orders, loads one expert and says what it holds; control hears that when
+  // it hears(), or at once.
+  void speak(ServerId id);
+  void hear(ServerId id);
+  void beat(ServerId id) {
+    speak(id);
+    hear(id);
+  }
 
   void pass(absl::Duration time) {
     clock_.advance(time);
@@ -105,6 +116,7 @@ class PlacementWorld {
     ExpertSet held;
     ExpertSet hold;
     std::vector<ExpertOrder> inbox;
+    std::vector<Heartbeat> said;  // and not heard yet
     int64_t order = 0;
     bool draining = false;
     bool broken = false;

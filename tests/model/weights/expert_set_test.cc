@@ -9,6 +9,10 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <array>
+#include <random>
+#include <set>
+#include <utility>
 
 namespace conclave {
 namespace {
@@ -88,6 +92,43 @@ TEST(ExpertSet, SpansSayTheSet) {
   EXPECT_EQ(spans[1].count, 1);
   EXPECT_EQ(spans[2].first, 9);
   EXPECT_TRUE(set.spans(0).empty());
+}
+
+// Against a plain set of pairs, over shapes that do and do not end with a word.
+TEST(ExpertSet, IsWhatASetOfPairsIs) {
+  using Pairs = std::set<std::pair<int32_t, int32_t>>;
+  std::mt19937 random(1);
+  for (const auto [num_layers, num_experts] :
+       {std::pair{0, 0}, {3, 0}, {1, 1}, {4, 8}, {1, 64}, {3, 43}, {5, 64}, {7, 100}}) {
+    std::array<ExpertSet, 2> sets = {ExpertSet(num_layers, num_experts),
+                                     ExpertSet(num_layers, num_experts)};
+    std::array<Pairs, 2> pairs;
+    for (int32_t i = 0; i < num_layers * num_experts; ++i) {
+      const auto layer = static_cast<int32_t>(random() % static_cast<uint32_t>(num_layers));
+      const auto expert = static_cast<int32_t>(random() % static_cast<uint32_t>(num_experts));
+      sets.at(i % 2).insert(layer, expert);
+      pairs.at(i % 2).insert({layer, expert});
+    }
+    const auto pairs_of = [](const ExpertSet& set) {
+      std::vector<std::pair<int32_t, int32_t>> seen;
+      set.for_each([&](int32_t layer, int32_t expert) { seen.emplace_back(layer, expert); });
+      EXPECT_EQ(seen.size(), static_cast<size_t>(set.size()));
+      EXPECT_TRUE(std::is_sorted(seen.begin(), seen.end()));
+      return Pairs(seen.begin(), seen.end());
+    };
+    Pairs either = pairs[0];
+    either.insert(pairs[1].begin(), pairs[1].end());
+    Pairs less;
+    Pairs both;
+    for (const auto& pair : pairs[0]) (pairs[1].contains(pair) ? both : less).insert(pair);
+    ExpertSet joined = sets[0];
+    joined.insert_all(sets[1]);
+    EXPECT_EQ(pairs_of(sets[0]), pairs[0]);
+    EXPECT_EQ(pairs_of(joined), either);
+    EXPECT_EQ(pairs_of(sets[0].minus(sets[1])), less);
+    EXPECT_EQ(pairs_of(sets[0].intersect(sets[1])), both);
+    for (const auto& [layer, expert] : pairs[0]) EXPECT_TRUE(sets[0].contains(layer, expert));
+  }
 }
 
 }  // namespace

@@ -84,6 +84,20 @@ TEST_F(ExpertKeeperTest, LoadsAndReleases) {
   }
 }
 
+TEST_F(ExpertKeeperTest, ChangesCanBeWaitedFor) {
+  start(1000);
+  keeper_->order({.order = 1, .hold = set_of("0/2")});
+  ASSERT_TRUE(comes_to(set_of("0/2")));
+  worker_.wait_for_changes();
+  EXPECT_NE(weights_.find(folder_.config.num_layers - 1, 0), nullptr);
+  keeper_->order({.order = 2, .hold = none()});
+  worker_.wait_for_changes();
+  EXPECT_EQ(weights_.find(folder_.config.num_layers - 1, 0), nullptr);
+  worker_.stop();
+  worker_.let_go(none());
+  worker_.wait_for_changes();  // for nothing: it returns
+}
+
 TEST_F(ExpertKeeperTest, LaterOrdersTakeTheirPlace) {
   start(1000, /*experts_a_part=*/1);
   std::mt19937 random(5);
