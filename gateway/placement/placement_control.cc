@@ -1,7 +1,7 @@
 #include "gateway/placement/placement_control.h"
 
 #include <algorithm>
-#include <chrono>
+#include <optional>
 #include <utility>
 
 namespace conclave {
@@ -12,13 +12,14 @@ constexpr int kMostSettling = 5;
 
 }  // namespace
 
-PlacementControl::PlacementControl(const ModelConfig& config, const Clock* clock,
-                                   Membership* membership, const Options& options)
+PlacementControl::PlacementControl(const ModelConfig& config, const Parts& parts,
+                                   const Options& options)
     : options_(options),
       all_(ExpertSet::all(config)),
-      clock_(clock),
-      membership_(membership),
-      started_(clock->now()),
+      clock_(parts.clock),
+      membership_(parts.membership),
+      planner_(parts.planner),
+      started_(clock_->now()),
       load_(config.num_layers, config.moe.gate.num_experts),
       first_change_(started_),
       last_change_(started_),
@@ -95,10 +96,11 @@ void PlacementControl::servers_changed() {
 std::vector<PlacementControl::Order> PlacementControl::update() {
   const absl::Time now = clock_->now();
   reopen(now);
-  if (!planning_.valid() && is_time_to_plan(now)) start_plan(now);
-  if (planning_.valid()) {
-    if (planning_.wait_for(std::chrono::seconds(0)) == std::future_status::timeout) return {};
-    adopt(planning_.get());  // which makes a small one
+  if (!is_planning_ && is_time_to_plan(now)) start_plan(now);
+  if (is_planning_) {
+    std::optional<PlacementPlan> plan = planner_->take();
+    if (!plan) return {};
+    adopt(*std::move(plan));
   }
   if (!may_have_orders_) return {};
   std::vector<Order> orders = make_orders();

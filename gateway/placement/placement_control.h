@@ -14,17 +14,15 @@
 //
 // It plans anew when servers come, go, drain or fail to load, as soon as no more of that has
 // happened for a moment, or for some moments where it does not end; and now and then for the load
-// alone. Plans for large models are made by a thread of their own; no orders are given meanwhile.
-// Servers that are not managed are planned around. All of it is soft state: after a restart the
+// alone. No orders are given while a plan is being made. Servers that are not managed are planned
+// around. All of it is soft state: after a restart the
 // servers' own words are enough.
 //
 // One thread calls it. A heartbeat costs what it carries; update() costs S * L * E / 64 and what
-// moves where something is under way, next to nothing otherwise. The destructor waits for a plan
-// that is being made.
+// moves where something is under way, next to nothing otherwise.
 #pragma once
 
 #include <cstdint>
-#include <future>
 #include <map>
 #include <string>
 #include <vector>
@@ -33,6 +31,7 @@
 #include "common/clock.h"
 #include "common/ids.h"
 #include "gateway/membership.h"
+#include "gateway/placement/plan_maker.h"
 #include "gateway/placement/server_orders.h"
 #include "gateway/server_facts.h"
 #include "model/config/model_config.h"
@@ -53,7 +52,6 @@ class PlacementControl {
     absl::Duration rebalance = absl::Seconds(60);      // between plans for the load alone
     absl::Duration problem_pause = absl::Seconds(30);  // before one that could not load is asked
     absl::Duration patience = absl::Minutes(2);        // with a plan that does not get on
-    int64_t max_cells_here = 65536;  // S * L * E of plans that are made at once, in update()
   };
   struct Order {
     ServerId server{};
@@ -66,9 +64,14 @@ class PlacementControl {
     int64_t num_short = 0;    // experts that do not fit min_replicas times
   };
 
-  // Clock and membership outlive this.
-  PlacementControl(const ModelConfig& config, const Clock* clock, Membership* membership,
-                   const Options& options);
+  // All outlive the control.
+  struct Parts {
+    const Clock* clock = nullptr;
+    Membership* membership = nullptr;
+    PlanMaker* planner = nullptr;
+  };
+
+  PlacementControl(const ModelConfig& config, const Parts& parts, const Options& options);
 
   // What the membership was told, which knows already.
   void joined(ServerId server, const ServerFacts& facts);
@@ -76,9 +79,8 @@ class PlacementControl {
   void heard(ServerId server, const Heartbeat& beat);
 
   // What to tell whom now. May change the placement. To be called twice a second or more often, and
-  // soon again while a plan is being made.
+  // when a plan is made.
   std::vector<Order> update();
-  bool is_planning() const { return planning_.valid(); }
 
   // Experts that the server is ordered to load and does not hold yet, or holds and is ordered to
   // release.
@@ -139,6 +141,7 @@ class PlacementControl {
   const ExpertSet all_;
   const Clock* const clock_;
   Membership* const membership_;
+  PlanMaker* const planner_;
   const absl::Time started_;
 
   std::map<ServerId, Server> servers_;
@@ -147,7 +150,7 @@ class PlacementControl {
   bool may_have_orders_ = false;  // something has changed since there were none
   absl::Time first_change_;       // of those that made the plan old
   absl::Time last_change_;
-  std::future<PlacementPlan> planning_;
+  bool is_planning_ = false;
   absl::Time planned_at_ = absl::InfinitePast();
   int64_t num_plans_ = 0;
   int64_t num_short_ = 0;

@@ -1,7 +1,6 @@
 // What to plan, and from what.
 
 #include <algorithm>
-#include <future>
 #include <numeric>
 #include <utility>
 
@@ -39,17 +38,13 @@ void PlacementControl::start_plan(absl::Time now) {
   plan_is_old_ = false;
   planned_at_ = now;
   ++num_plans_;
-  PlanInput input = plan_input(now);
-  const int64_t num_cells =
-      static_cast<int64_t>(input.servers.size()) * all_.num_layers() * all_.num_experts();
-  const auto how =
-      num_cells <= options_.max_cells_here ? std::launch::deferred : std::launch::async;
-  planning_ = std::async(
-      how, [input = std::move(input), options] { return plan_placement(input, options); });
+  is_planning_ = true;
+  planner_->start(plan_input(now), options);
 }
 
 // Who has come meanwhile keeps what it has until the next plan, which is due for that.
 void PlacementControl::adopt(PlacementPlan plan) {
+  is_planning_ = false;
   for (auto& [id, server] : servers_) server.target = server.orders.held();
   for (ServerPlan& part : plan.servers) {
     const auto found = servers_.find(part.server);

@@ -15,6 +15,7 @@
 #include "services/gateway/inference_service.h"
 #include "services/gateway/moe_router.h"
 #include "services/gateway/node_watcher.h"
+#include "services/gateway/plan_thread.h"
 #include "services/server/grpc_door.h"
 #include "services/server/leg_metrics.h"
 #include "services/server/log.h"
@@ -64,6 +65,7 @@ class Gateway {
   std::unique_ptr<LegMetrics> leg_metrics_;
   std::unique_ptr<MoeRouter> router_;
   std::unique_ptr<Membership> membership_;
+  std::unique_ptr<PlanThread> planner_;
   std::unique_ptr<PlacementControl> placement_;
   std::unique_ptr<ClusterState> state_;
   std::unique_ptr<EventLoop> loop_;
@@ -139,8 +141,13 @@ void Gateway::make_state() {
                               .allow_mixed = flags_.allow_mixed,
                               .silence_limit = kMissedHeartbeats * flags_.heartbeat(),
                               .first_version = absl::ToUnixMillis(absl::Now())});
-      placement_ = std::make_unique<PlacementControl>(folder_.config, &clock_, membership_.get(),
-                                                      flags_.placement());
+      planner_ =
+          std::make_unique<PlanThread>(&clock_, loop_.get(), [this] { state_->members_changed(); });
+      placement_ = std::make_unique<PlacementControl>(
+          folder_.config,
+          PlacementControl::Parts{
+              .clock = &clock_, .membership = membership_.get(), .planner = planner_.get()},
+          flags_.placement());
     }
     if (flags_.is_frontend()) {
       link_ = std::make_unique<GrpcNodeLink>(loop_.get(), &clock_, flags_.node_timeout());
@@ -280,6 +287,7 @@ void Gateway::stop(StopSignal* stop) {
     }
   }
   text_->stop();
+  if (planner_ != nullptr) planner_->stop();
   loop_->run([] {});
   control_ = nullptr;
   loop_->stop();

@@ -1,10 +1,10 @@
-// What placement control promises, beside what PlacementWorld holds after every event:
+// What placement control promises, beside what PlacementWorld holds after every event
+// (placement_faults_test.cc has what goes wrong on the way):
 //   - experts that nobody holds are loaded, also when their last server has gone;
 //   - every expert is on min_replicas servers where there is room, and no more than the share to
 //     spare beyond;
 //   - who joins takes an even share over; who drains may leave when all it has is elsewhere;
 //   - servers that are not managed are never ordered anything and count as holders;
-//   - one that cannot load is not asked again for a while, others are;
 //   - a restarted control moves nothing;
 //   - it ends: after whatever has happened, nothing is pending and no order follows.
 
@@ -21,15 +21,7 @@
 namespace conclave {
 namespace {
 
-constexpr int64_t kAll = 24;  // experts of the model: three layers of eight
-
-void expect_copies(const PlacementWorld& world, int at_least) {
-  for (int32_t layer = 1; layer < 4; ++layer) {
-    for (int32_t e = 0; e < 8; ++e) {
-      EXPECT_GE(world.num_holders(layer, e), at_least) << "layer " << layer << ", expert " << e;
-    }
-  }
-}
+constexpr int64_t kAll = PlacementWorld::kNumExperts;
 
 TEST(PlacementControl, EmptyServersShareTheModel) {
   PlacementWorld world({.spare = 0});
@@ -37,7 +29,7 @@ TEST(PlacementControl, EmptyServersShareTheModel) {
   const ServerId b = world.join("b", 100);
   const ServerId c = world.join("c", 100);
   world.settle();
-  expect_copies(world, 1);
+  world.expect_copies(1);
   EXPECT_EQ(world.num_loads(), kAll);
   for (const ServerId server : {a, b, c}) EXPECT_EQ(world.held(server).size(), kAll / 3);
 }
@@ -46,7 +38,7 @@ TEST(PlacementControl, AsManyCopiesAsAreAskedForAndNoMore) {
   PlacementWorld world({.min_replicas = 2, .spare = 0});
   for (const char* id : {"a", "b", "c", "d"}) world.join(id, 1000);
   world.settle();
-  expect_copies(world, 2);
+  world.expect_copies(2);
   EXPECT_EQ(world.num_loads(), 2 * kAll);
 }
 
@@ -101,7 +93,7 @@ TEST(PlacementControl, WhoDrainsHandsOver) {
   EXPECT_EQ(world.held(b).size(), kAll / 2) << "it serves to the end";
   world.leave(b);
   world.settle();
-  expect_copies(world, 1);
+  world.expect_copies(1);
 }
 
 TEST(PlacementControl, NoRoomForWhatDrains) {
@@ -122,22 +114,8 @@ TEST(PlacementControl, FixedServersAreLeftAsTheyAre) {
   const ServerId a = world.join("a", 100);
   const ServerId b = world.join("b", 100);
   world.settle();
-  expect_copies(world, 2);
+  world.expect_copies(2);
   EXPECT_EQ(world.held(a).size() + world.held(b).size(), kAll);
-}
-
-TEST(PlacementControl, OneThatCannotLoadIsPassedBy) {
-  PlacementWorld world({.spare = 0});
-  const ServerId a = world.join("a", 100);
-  const ServerId b = world.join("b", 100);
-  world.break_loading(a, true);
-  world.settle();
-  EXPECT_EQ(world.held(b).size(), kAll);
-  EXPECT_TRUE(world.held(a).empty());
-  world.break_loading(a, false);
-  world.pass(absl::Seconds(31));
-  world.settle();
-  EXPECT_EQ(world.held(a).size(), kAll / 2);
 }
 
 TEST(PlacementControl, ARestartMovesNothing) {
@@ -152,98 +130,6 @@ TEST(PlacementControl, ARestartMovesNothing) {
   world.settle();
   EXPECT_EQ(world.num_orders(), 0);
   EXPECT_EQ(world.num_loads(), 0);
-}
-
-// The order to release is on its way to a slow server when the other holder goes.
-TEST(PlacementControl, WhatASlowServerIsAboutToReleaseIsNotCountedOn) {
-  PlacementWorld world({.spare = 0});
-  world.join_node("n");
-  const ServerId a = world.join("a", 100, experts(0, 8));
-  world.settle();
-  const ServerId b = world.join("b", 100);
-  // B has loaded its share, and A was told to release it.
-  while (world.control().num_to_release(a) == 0) {
-    world.pass(absl::Milliseconds(500));
-    world.beat(b);
-    world.follow_view(world.nodes().front());
-  }
-  world.leave(b);
-  world.pass(absl::Seconds(5));  // planned, while A has not read its order
-  world.settle();
-  EXPECT_TRUE(world.membership().coverage().complete());
-  EXPECT_EQ(world.held(a).size(), kAll);
-}
-
-// It goes on with what the control before this one ordered, which nobody here wants.
-TEST(PlacementControl, WhatIsLoadedForALineBeforeIsReleased) {
-  PlacementWorld world({.spare = 0});
-  world.join_node("n");
-  const ServerId a = world.join("a", 100, experts(0, 4));
-  world.join("b", 100, experts(4, 4));
-  world.settle();
-  world.goes_on_with(a, experts(0, 6));
-  world.settle();
-  EXPECT_EQ(world.held(a).size(), kAll / 2);
-}
-
-// Whoever flaps more often than a plan settles does not keep the others from being planned.
-TEST(PlacementControl, OneThatFlapsDoesNotPutPlansOffForEver) {
-  PlacementWorld world({.spare = 0});
-  const ServerId a = world.join("a", 100);
-  for (int i = 0; i < 100; ++i) {
-    const ServerId b = world.join("flapping", 1);
-    world.pass(absl::Milliseconds(100));
-    world.leave(b);
-    world.beat(a);
-  }
-  EXPECT_GE(world.held(a).size(), kAll - 1);
-}
-
-TEST(PlacementControl, OneThatCouldNotLoadIsAskedAgainForTheSame) {
-  PlacementWorld world({.spare = 0, .problem_pause = absl::Seconds(30)});
-  const ServerId a = world.join("a", 100);
-  world.break_loading(a, true);
-  for (int i = 0; i < 10; ++i) world.turn();
-  EXPECT_EQ(world.control().stats().num_pending, 0) << "there is nobody to ask";
-  const int64_t before = world.num_orders();
-  for (int i = 0; i < 10; ++i) world.turn();
-  EXPECT_EQ(world.num_orders(), before);
-  world.break_loading(a, false);
-  world.pass(absl::Seconds(31));
-  world.settle();
-  EXPECT_EQ(world.held(a).size(), kAll);
-}
-
-TEST(PlacementControl, StuckIsNotForgottenByAnotherPlan) {
-  PlacementWorld world({.spare = 0, .patience = absl::Seconds(10)});
-  const ServerId node = world.join_node("n");
-  world.join("a", 100, experts(0, 8));
-  world.settle();
-  world.join("b", 100);
-  for (int i = 0; i < 60; ++i) {
-    world.pass(absl::Seconds(1));
-    for (const ServerId server : world.servers()) world.beat(server);
-  }
-  const PlacementControl::Stats stats = world.control().stats();
-  EXPECT_GT(stats.num_pending, 0) << "the node does not take in views";
-  EXPECT_GT(stats.stuck, absl::Seconds(30));
-  EXPECT_GT(stats.num_plans, 3);
-  world.follow_view(node);
-  world.settle();
-}
-
-// Plans that another thread makes come to the same.
-TEST(PlacementControl, PlansMadeAsideAreAdopted) {
-  PlacementWorld world({.spare = 0, .max_cells_here = 0});
-  world.join_node("n");
-  const ServerId a = world.join("a", 100);
-  world.join("b", 100);
-  for (int i = 0; i < 2000 && world.held(a).size() < kAll / 2; ++i) {
-    world.turn();
-    absl::SleepFor(absl::Milliseconds(1));
-  }
-  EXPECT_EQ(world.held(a).size(), kAll / 2);
-  expect_copies(world, 1);
 }
 
 TEST(PlacementControl, HotExpertsGetMoreServers) {
@@ -274,7 +160,9 @@ class PlacementStory {
       : random_(seed),
         world_({.min_replicas = 1 + static_cast<int32_t>(roll(3)),
                 .spare = 0.25 * static_cast<double>(roll(4)),
-                .rebalance = absl::Seconds(5)}) {}
+                .rebalance = absl::Seconds(5)}) {
+    world_.planner().num_turns = static_cast<int>(roll(2) * roll(10));
+  }
 
   void run() {
     roomy_ = world_.join("roomy", 100);

@@ -109,6 +109,14 @@ int PlacementWorld::num_holders(int32_t layer_idx, int32_t expert) const {
   return count;
 }
 
+void PlacementWorld::expect_copies(int at_least) const {
+  for (int32_t layer = 1; layer < 4; ++layer) {
+    for (int32_t e = 0; e < 8; ++e) {
+      EXPECT_GE(num_holders(layer, e), at_least) << "layer " << layer << ", expert " << e;
+    }
+  }
+}
+
 std::vector<ServerId> PlacementWorld::servers() const {
   std::vector<ServerId> ids;
   for (const auto& [id, server] : servers_) ids.push_back(id);

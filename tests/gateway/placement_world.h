@@ -12,6 +12,7 @@
 #include <gtest/gtest.h>
 
 #include <map>
+#include <optional>
 #include <random>
 #include <string>
 #include <utility>
@@ -23,12 +24,34 @@
 
 namespace conclave {
 
+// Takes some turns for a plan.
+class SlowPlanMaker final : public PlanMaker {
+ public:
+  void start(PlanInput input, const PlanOptions& options) override {
+    EXPECT_FALSE(plan_) << "the plan before was not taken";
+    plan_ = plan_placement(input, options);
+    turns_left_ = num_turns;
+  }
+  std::optional<PlacementPlan> take() override {
+    if (turns_left_-- > 0) return std::nullopt;
+    return std::exchange(plan_, std::nullopt);
+  }
+
+  int num_turns = 0;  // that a plan takes
+
+ private:
+  int turns_left_ = 0;
+  std::optional<PlacementPlan> plan_;
+};
+
 class PlacementWorld {
  public:
   static constexpr uint64_t kExpertBytes = 100;
+  static constexpr int64_t kNumExperts = 24;  // of the model: three layers of eight
 
   explicit PlacementWorld(const PlacementControl::Options& options)
-      : control_(four_layers(), &clock_, &membership_, options) {}
+      : control_(four_layers(),
+                 {.clock = &clock_, .membership = &membership_, .planner = &planner_}, options) {}
 
   // A server with room for some experts, which it may hold already.
   ServerId join(const std::string& id, int64_t num_slots, ExpertSet held = experts(0, 0),
@@ -103,10 +126,12 @@ class PlacementWorld {
   int64_t num_loads() const { return num_loads_; }
   int64_t num_orders() const { return num_orders_; }
   int num_holders(int32_t layer_idx, int32_t expert) const;
+  void expect_copies(int at_least) const;  // of every expert
   std::vector<ServerId> servers() const;
   std::vector<ServerId> nodes() const;
 
   PlacementControl& control() { return control_; }
+  SlowPlanMaker& planner() { return planner_; }
   Membership& membership() { return membership_; }
   std::vector<int64_t>& picks() { return picks_; }  // that every holder answers in a turn, [L * E]
 
@@ -131,6 +156,7 @@ class PlacementWorld {
 
   ManualClock clock_;
   Membership membership_{four_layers(), &clock_, {.weights = kWeights}};
+  SlowPlanMaker planner_;
   PlacementControl control_;
   std::map<ServerId, Server> servers_;
   std::map<ServerId, ClusterView> nodes_;

@@ -20,7 +20,8 @@ SimControl::State::State(const VirtualTime* time, int64_t first_version,
                  {.weights = sim_model().profile(false).weights,
                   .silence_limit = 6 * kHeartbeat,
                   .first_version = first_version}),
-      placement(sim_model().config(), time, &membership, options),
+      placement(sim_model().config(),
+                {.clock = time, .membership = &membership, .planner = &planner}, options),
       settled_at(time->now() + kSettling) {}
 
 void SimControl::start(absl::Duration skew) {

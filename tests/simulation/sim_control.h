@@ -68,6 +68,7 @@ class SimControl {
     State(const VirtualTime* time, int64_t first_version, const PlacementControl::Options& options);
 
     Membership membership;
+    PlanMakerHere planner;
     PlacementControl placement;
     absl::Time settled_at;
     int64_t version = -1;  // that was announced
