@@ -62,7 +62,9 @@ ChildProcess* LocalCluster::find(ClusterRole role, int32_t idx) const {
 
 absl::Status LocalCluster::launch(ClusterRole role, int32_t idx) {
   const std::string name(role_name(role));
-  ChildProcess::Options options{.program = absl::StrCat(options_.bin_dir, "/", name),
+  const std::string own_dir = options_.own_bin_dir(role, idx);
+  const std::string& dir = own_dir.empty() ? options_.bin_dir : own_dir;
+  ChildProcess::Options options{.program = absl::StrCat(dir, "/", name),
                                 .args = args_of(role, idx)};
   if (!options_.log_dir.empty()) {
     options.log_file = absl::StrCat(options_.log_dir, "/", name, "-", idx, ".log");

@@ -44,6 +44,10 @@ class LocalCluster {
     // And of one process alone, asked each time that it is launched.
     std::function<std::vector<std::string>(ClusterRole, int32_t idx)> own_flags =
         [](ClusterRole, int32_t) { return std::vector<std::string>(); };
+    // Where its program lies when it is launched this time; empty: in bin_dir.
+    std::function<std::string(ClusterRole, int32_t idx)> own_bin_dir = [](ClusterRole, int32_t) {
+      return std::string();
+    };
 
     // Called now and then while the cluster starts, and to ask whether to give up.
     std::function<void(const LocalCluster&)> on_progress = [](const LocalCluster&) {};

@@ -75,6 +75,9 @@ void add_flags(CLI::App* app, Flags* flags) {
   app->add_option("--expert-servers", options.cluster.expert_servers, "Each expert is on two")
       ->check(CLI::Range(2, 16))
       ->capture_default_str();
+  app->add_option("--other-bin", options.cluster.other_bin_dir,
+                  "Programs of another build, which half of the servers are launched from")
+      ->check(CLI::ExistingDirectory);
   app->add_option("--clients", options.clients, "That ask at a time")
       ->check(CLI::Range(1, 256))
       ->capture_default_str();

@@ -59,6 +59,10 @@ absl::StatusOr<std::unique_ptr<ChaosCluster>> ChaosCluster::start(const Options&
   local.own_flags = [c = chaos.get()](ClusterRole role, int32_t idx) {
     return c->own_flags(role, idx);
   };
+  chaos->other_bin_dir_ = options.other_bin_dir;
+  local.own_bin_dir = [c = chaos.get()](ClusterRole role, int32_t idx) {
+    return c->own_bin_dir(role, idx);
+  };
   auto cluster = LocalCluster::start(std::move(local));
   if (!cluster.ok()) {
     return absl::Status(cluster.status().code(),
@@ -79,6 +83,12 @@ std::vector<std::string> ChaosCluster::own_flags(ClusterRole role, int32_t idx) 
   flags = {absl::StrCat("--listen=127.0.0.1:", next_port_++),
            absl::StrCat("--advertise-address=", *line)};
   return flags;
+}
+
+std::string ChaosCluster::own_bin_dir(ClusterRole role, int32_t idx) {
+  if (role == ClusterRole::kGateway) return "";
+  const int turn = num_launches_[line_to(role, idx)]++;
+  return (turn + idx) % 2 == 0 ? "" : other_bin_dir_;
 }
 
 std::vector<int32_t> ChaosCluster::places(ClusterRole role) const {

@@ -33,6 +33,9 @@ class ChaosCluster {
     uint64_t seed = 1;
     std::vector<std::string> gateway_flags;
     std::vector<std::string> all_flags;  // of nodes and expert servers
+    // The programs of another build: servers are launched from here and from there by turns, so
+    // that both are at work at all times. Empty: of this build alone.
+    std::string other_bin_dir;
   };
 
   // An error says where the logs are.
@@ -66,8 +69,11 @@ class ChaosCluster {
   ChaosCluster() = default;
 
   std::vector<std::string> own_flags(ClusterRole role, int32_t idx);
+  std::string own_bin_dir(ClusterRole role, int32_t idx);
 
   std::string log_dir_;
+  std::string other_bin_dir_;
+  std::map<std::string, int> num_launches_;  // by line
   int32_t next_port_ = 0;
   std::unique_ptr<FaultProxy> proxy_;                         // outlives the cluster
   std::map<std::string, std::vector<std::string>> flags_of_;  // by line
