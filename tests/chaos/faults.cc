@@ -24,6 +24,7 @@ constexpr double kLostPackets = 0.05;
 constexpr absl::Duration kLossTime = absl::Seconds(3);
 
 using Needs = FaultKind::Needs;
+using enum ClusterRole;
 
 std::vector<FaultKind> make_kinds() {
   const std::string leg = "the lines to one expert server ";
@@ -34,6 +35,13 @@ std::vector<FaultKind> make_kinds() {
       {"expert-stop", "SIGSTOP of an expert server for 2 s", Needs::kProcesses, 1.0},
       {"node-kill", "kill -9 of an attention node", Needs::kProcesses, 1.0},
       {"node-stop", "SIGSTOP of an attention node for 4 s", Needs::kProcesses, 1.0},
+      {"pair-kill", "kill -9 of an expert server and an attention node at once", Needs::kProcesses,
+       1.0},
+      {"experts-kill",
+       "kill -9 of two expert servers at once: some experts have no holder",
+       Needs::kProcesses,
+       {}},
+      {"gateway-stop", "SIGSTOP of the gateway for 2 s", Needs::kProcesses, {}},
       {"rolling", "SIGTERM and a new start, one server after the other", Needs::kProcesses, {}},
       {"scale", "expert servers to 2, 5, 2 and back", Needs::kProcesses, {}},
       {"leg-reset", leg + "are reset", Needs::kLegLines, {}},
@@ -102,28 +110,53 @@ absl::StatusOr<FaultRecord> FaultInjector::inject(const FaultKind& kind) {
 absl::Status FaultInjector::perform(const FaultKind& kind, FaultRecord* record) {
   if (kind.name == "rolling") return roll();
   if (kind.name == "scale") return scale();
+  if (kind.name == "pair-kill") return kill({any(kExpertServer), any(kAttentionNode)});
+  if (kind.name == "experts-kill") {
+    const Victim first = any(kExpertServer);
+    return kill({first, other_than(first)});
+  }
+  if (kind.name == "gateway-stop") return stop_for({.role = kGateway, .idx = 0}, kServerPause);
   if (kind.name == "none") {
     absl::SleepFor(kServerPause);
     return absl::OkStatus();
   }
   const bool is_node = kind.name.rfind("node-", 0) == 0;
-  const ClusterRole role = is_node ? ClusterRole::kAttentionNode : ClusterRole::kExpertServer;
-  const std::vector<int32_t> places = chaos_->places(role);
-  const Victim victim{.role = role, .idx = places[random_() % places.size()]};
+  const ClusterRole role = is_node ? kAttentionNode : kExpertServer;
+  const Victim victim = any(role);
   record->victim = ChaosCluster::line_to(victim.role, victim.idx);
   const std::string how = kind.name.substr(kind.name.find('-') + 1);
   if (kind.needs == Needs::kOwnNetwork) return drop_packets(victim, how);
   if (kind.needs != Needs::kProcesses) return break_line(victim, how);
-  if (how == "kill") return kill(victim);
+  if (how == "kill") return kill({victim});
   CHECK(how == "stop");
   return stop_for(victim, is_node ? kNodePause : kServerPause);
 }
 
-absl::Status FaultInjector::kill(const Victim& victim) {
-  ChildProcess* const child = chaos_->cluster()->find(victim.role, victim.idx);
-  child->signal(SIGKILL);
-  child->wait(absl::InfiniteDuration());
-  return chaos_->cluster()->launch(victim.role, victim.idx);
+FaultInjector::Victim FaultInjector::any(ClusterRole role) {
+  const std::vector<int32_t> places = chaos_->places(role);
+  return {.role = role, .idx = places[random_() % places.size()]};
+}
+
+FaultInjector::Victim FaultInjector::other_than(const Victim& victim) {
+  CHECK(chaos_->places(victim.role).size() > 1);
+  while (true) {
+    const Victim other = any(victim.role);
+    if (other.idx != victim.idx) return other;
+  }
+}
+
+// All are dead before any is started again.
+absl::Status FaultInjector::kill(const std::vector<Victim>& victims) {
+  for (const Victim& victim : victims) {
+    chaos_->cluster()->find(victim.role, victim.idx)->signal(SIGKILL);
+  }
+  for (const Victim& victim : victims) {
+    chaos_->cluster()->find(victim.role, victim.idx)->wait(absl::InfiniteDuration());
+  }
+  for (const Victim& victim : victims) {
+    RETURN_IF_ERROR(chaos_->cluster()->launch(victim.role, victim.idx));
+  }
+  return absl::OkStatus();
 }
 
 absl::Status FaultInjector::stop_for(const Victim& victim, absl::Duration time) {
@@ -170,13 +203,13 @@ absl::Status FaultInjector::break_line(const Victim& victim, const std::string& 
   }
   CHECK(fault.kind != Kind::kNone);
   proxy->set_fault(line, fault);
-  absl::SleepFor(victim.role == ClusterRole::kAttentionNode ? kNodePause : kServerPause);
+  absl::SleepFor(victim.role == kAttentionNode ? kNodePause : kServerPause);
   proxy->set_fault(line, {});
   return absl::OkStatus();
 }
 
 absl::Status FaultInjector::roll() {
-  for (const ClusterRole role : {ClusterRole::kExpertServer, ClusterRole::kAttentionNode}) {
+  for (const ClusterRole role : {kExpertServer, kAttentionNode}) {
     for (const int32_t idx : chaos_->places(role)) {
       ChildProcess* const child = chaos_->cluster()->find(role, idx);
       child->signal(SIGTERM);
@@ -194,7 +227,7 @@ absl::Status FaultInjector::roll() {
 }
 
 absl::Status FaultInjector::scale() {
-  const auto before = static_cast<int32_t>(chaos_->places(ClusterRole::kExpertServer).size());
+  const auto before = static_cast<int32_t>(chaos_->places(kExpertServer).size());
   for (const int32_t count : {2, 5, 2}) RETURN_IF_ERROR(chaos_->resize(count));
   return before == 2 ? absl::OkStatus() : chaos_->resize(before);
 }

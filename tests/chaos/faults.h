@@ -56,7 +56,9 @@ class FaultInjector {
   };
 
   absl::Status perform(const FaultKind& kind, FaultRecord* record);
-  absl::Status kill(const Victim& victim);
+  Victim any(ClusterRole role);
+  Victim other_than(const Victim& victim);
+  absl::Status kill(const std::vector<Victim>& victims);
   absl::Status stop_for(const Victim& victim, absl::Duration time);
   absl::Status drop_packets(const Victim& victim, const std::string& how);
   absl::Status break_line(const Victim& victim, const std::string& how);
