@@ -23,6 +23,11 @@ bool stand_in(const ServerFacts& a, const ServerFacts& b) {
   return a.role == ServerRole::kAttentionNode || a.managed || b.managed || overlap(a.held, b.held);
 }
 
+bool same_order(const std::optional<Holding>& a, const std::optional<Holding>& b) {
+  if (!a || !b) return a.has_value() == b.has_value();
+  return a->order == b->order && a->problem == b->problem;
+}
+
 }  // namespace
 
 Membership::Membership(const ModelConfig& config, const Clock* clock, Options options)
@@ -54,6 +59,7 @@ absl::StatusOr<ServerId> Membership::join(ServerFacts facts) {
   member.withdrawn = ExpertSet(all_.num_layers(), all_.num_experts());
   member.facts = std::move(facts);
   member.heard = clock_->now();
+  ++num_changes_;
   update_exact();
   if (!member.is_node()) change_view();
   return server;
@@ -104,6 +110,8 @@ absl::Status Membership::heartbeat(ServerId server, Heartbeat beat) {
   }
   const bool holds_else = beat.holding && take_holding(*beat.holding, &member);
   const bool drain_changed = member.last.draining != beat.draining;
+  if (drain_changed || !same_order(member.last.holding, beat.holding)) ++num_changes_;
+  const int64_t acknowledged_before = acknowledged();
   // Control was started again, and its clock had gone back.
   const bool version_is_old = beat.placement_version > view_.version;
   if (version_is_old) view_.version = beat.placement_version;
@@ -111,6 +119,7 @@ absl::Status Membership::heartbeat(ServerId server, Heartbeat beat) {
   member.picks.record(beat.experts.picks);
   member.last = std::move(beat);
   if (version_is_old || holds_else || (drain_changed && !member.is_node())) change_view();
+  if (acknowledged() != acknowledged_before) ++num_changes_;
   roll_picks();
   return absl::OkStatus();
 }
@@ -164,6 +173,7 @@ void Membership::forgive_own_absence() {
 void Membership::erase(std::map<ServerId, Member>::iterator member) {
   const bool is_node = member->second.is_node();
   members_.erase(member);
+  ++num_changes_;
   update_exact();
   if (!is_node) change_view();
 }
@@ -171,6 +181,7 @@ void Membership::erase(std::map<ServerId, Member>::iterator member) {
 // A new view, in which everything is as the members say now.
 void Membership::change_view() {
   ++view_.version;
+  ++num_changes_;
   view_.servers.clear();
   for (const auto& [server, member] : members_) {
     if (member.is_node()) continue;

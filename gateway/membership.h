@@ -103,6 +103,10 @@ class Membership {
   bool ever_covered() const { return ever_covered_; }  // latched
   bool exact() const { return exact_; }                // the profiles of any two members agree
 
+  // Rises with all that others may have to act on: who is there, who drains, what is held, ordered
+  // or in the view, and what acknowledged() says. Heartbeats that only tell load leave it alone.
+  int64_t num_changes() const { return num_changes_; }
+
   // A draining expert server may go when other servers that do not drain hold everything it holds
   // and every attention node uses a placement that says so, or when there is no attention node. A
   // draining attention node may go when it says that it has no requests.
@@ -149,6 +153,7 @@ class Membership {
   Coverage coverage_;
   bool ever_covered_ = false;
   bool exact_ = true;
+  int64_t num_changes_ = 0;
   absl::Time last_roll_;
   absl::Time last_expire_;
 };
