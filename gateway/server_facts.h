@@ -101,6 +101,9 @@ struct NodeInfo {
 absl::Status check_facts(const ServerFacts& facts, const ExpertSet& all);
 absl::Status check_heartbeat(const Heartbeat& beat, int32_t num_layers);
 
+// The same for an attention node as control tells frontends of it.
+absl::Status check_node_info(const NodeInfo& info);
+
 // The same for what a server of these facts says to hold.
 absl::Status check_holding(const Holding& holding, const ServerFacts& facts, const ExpertSet& all);
 
