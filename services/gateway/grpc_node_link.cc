@@ -4,21 +4,22 @@
 #include <grpcpp/security/credentials.h>
 
 #include <algorithm>
-#include <chrono>
 #include <optional>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
 #include "common/check.h"
-#include "router/wire/grpc_handoff.h"
+#include "router/wire/frame.h"
 #include "router/wire/grpc_status.h"
+#include "services/gateway/grpc_node_calls.h"
 #include "services/server/log.h"
 #include "services/server/request_codec.h"
 
 namespace conclave {
 namespace {
 
-// The table watches deadlines itself; the call's own is for when the gateway is gone.
+// The table watches deadlines itself; the call's own is for when the gateway is
+// gone.
 constexpr absl::Duration kDeadlineSlack = absl::Seconds(5);
 
 std::shared_ptr<grpc::Channel> connect(const std::string& address) {
@@ -26,7 +27,7 @@ std::shared_ptr<grpc::Channel> connect(const std::string& address) {
   arguments.SetInt(GRPC_ARG_INITIAL_RECONNECT_BACKOFF_MS, 100);
   arguments.SetInt(GRPC_ARG_MIN_RECONNECT_BACKOFF_MS, 100);
   arguments.SetInt(GRPC_ARG_MAX_RECONNECT_BACKOFF_MS, 2000);
-  arguments.SetMaxReceiveMessageSize(-1);  // prompt logprobs of a long text
+  arguments.SetMaxReceiveMessageSize(kMaxFrameBytes);  // the most that a node's door sends
   return grpc::CreateCustomChannel(address, grpc::InsecureChannelCredentials(), arguments);
 }
 
@@ -43,88 +44,6 @@ v1::RunRequest to_message(const NodeRequest& request) {
 }
 
 }  // namespace
-
-// Owned by the link until its OnDone() has been through the loop.
-class GrpcNodeLink::Call final : public grpc::ClientReadReactor<v1::RunResponse> {
- public:
-  Call(GrpcNodeLink* link, RunHandle handle, ServerId server, uint64_t incarnation,
-       v1::RunRequest request)
-      : server(server),
-        incarnation(incarnation),
-        link_(link),
-        handle_(handle),
-        request_(std::move(request)) {}
-
-  const ServerId server;
-  const uint64_t incarnation;
-
-  void start(v1::Attention::Stub* stub, std::optional<absl::Duration> time_left) {
-    if (time_left) {
-      context_.set_deadline(std::chrono::system_clock::now() +
-                            absl::ToChronoMicroseconds(*time_left));
-    }
-    stub->async()->Run(&context_, &request_, this);
-    hand_to_grpc(this);
-    StartRead(&message_);
-    StartCall();
-  }
-
-  void cancel() {
-    hand_to_grpc(this);
-    context_.TryCancel();
-  }
-
-  void OnReadDone(bool ok) override {
-    const GrpcReaction reaction(this);
-    if (!ok) return;
-    auto message = std::make_shared<v1::RunResponse>();  // std::function must be copyable
-    message->Swap(&message_);
-    link_->loop_->post(
-        [link = link_, handle = handle_, message] { link->on_message(handle, *message); });
-    hand_to_grpc(this);
-    StartRead(&message_);
-  }
-
-  void OnDone(const grpc::Status& status) override {
-    take_from_grpc(this);
-    link_->loop_->post([link = link_, handle = handle_, status] { link->on_done(handle, status); });
-  }
-
- private:
-  GrpcNodeLink* const link_;
-  const RunHandle handle_;
-  const v1::RunRequest request_;
-  grpc::ClientContext context_;
-  v1::RunResponse message_;
-};
-
-// Owned by the link until its end has been through the loop.
-class GrpcNodeLink::Ping {
- public:
-  Ping(GrpcNodeLink* link, ServerId server, uint64_t incarnation)
-      : link_(link), server_(server), incarnation_(incarnation) {}
-
-  void start(v1::Attention::Stub* stub, absl::Duration patience) {
-    context_.set_deadline(std::chrono::system_clock::now() + absl::ToChronoMicroseconds(patience));
-    hand_to_grpc(this);
-    stub->async()->Ping(&context_, &request_, &response_, [this](const grpc::Status& status) {
-      take_from_grpc(this);
-      link_->loop_->post([link = link_, server = server_, incarnation = incarnation_, status] {
-        link->on_pinged(server, incarnation, status);
-      });
-    });
-  }
-
-  void cancel() { context_.TryCancel(); }
-
- private:
-  GrpcNodeLink* const link_;
-  const ServerId server_;
-  const uint64_t incarnation_;
-  grpc::ClientContext context_;
-  v1::PingRequest request_;
-  v1::PingResponse response_;
-};
 
 GrpcNodeLink::GrpcNodeLink(EventLoop* loop, const Clock* clock, absl::Duration patience)
     : loop_(loop), clock_(clock), patience_(patience) {}
@@ -196,7 +115,8 @@ absl::Time GrpcNodeLink::look() {
   return next;
 }
 
-// Any other status is an answer, if only of an older node that does not know the question.
+// Any other status is an answer, if only of an older node that does not know
+// the question.
 void GrpcNodeLink::on_pinged(ServerId server, uint64_t incarnation, const grpc::Status& status) {
   pings_.erase({server, incarnation});
   Node* const node = find(server, incarnation);
@@ -251,7 +171,8 @@ void GrpcNodeLink::on_message(RunHandle handle, const v1::RunResponse& message) 
                                         : RunEnd::kLength);
 }
 
-// A run that said it is finished is none of the table's any more, so that a failure is not heard.
+// A run that said it is finished is none of the table's any more, so that a
+// failure is not heard.
 void GrpcNodeLink::on_done(RunHandle handle, const grpc::Status& status) {
   const auto call = calls_.find(handle);
   const auto num_calls = num_calls_.find({call->second->server, call->second->incarnation});
