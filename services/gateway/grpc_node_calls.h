@@ -82,7 +82,9 @@ class GrpcNodeLink::Call final : public grpc::ClientReadReactor<v1::RunResponse>
 class GrpcNodeLink::Ping {
  public:
   Ping(GrpcNodeLink* link, ServerId server, uint64_t incarnation)
-      : link_(link), server_(server), incarnation_(incarnation) {}
+      : started(link->clock_->now()), link_(link), server_(server), incarnation_(incarnation) {}
+
+  const absl::Time started;
 
   void start(v1::Attention::Stub* stub, absl::Duration patience) {
     context_.set_deadline(std::chrono::system_clock::now() + absl::ToChronoMicroseconds(patience));

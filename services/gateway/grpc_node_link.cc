@@ -18,9 +18,21 @@
 namespace conclave {
 namespace {
 
-// The table watches deadlines itself; the call's own is for when the gateway is
-// gone.
+// The table watches deadlines itself; the call's own is for when the gateway is gone.
 constexpr absl::Duration kDeadlineSlack = absl::Seconds(5);
+
+// While pings are under way the loop turns this often, so that one that did not turn for longer
+// than kAway was away.
+constexpr absl::Duration kTurn = absl::Milliseconds(100);
+constexpr absl::Duration kAway = absl::Milliseconds(250);
+
+// gRPC ends a ping that is over its time by this much later, at most: otherwise it was gRPC's
+// threads that were away.
+constexpr absl::Duration kPingSlack = absl::Milliseconds(250);
+
+// After so many questions without a clear answer in a row the node is taken for silent all the
+// same: a machine that is always late would never lose one.
+constexpr int32_t kMaxUnclear = 3;
 
 std::shared_ptr<grpc::Channel> connect(const std::string& address) {
   grpc::ChannelArguments arguments;
@@ -46,7 +58,7 @@ v1::RunRequest to_message(const NodeRequest& request) {
 }  // namespace
 
 GrpcNodeLink::GrpcNodeLink(EventLoop* loop, const Clock* clock, absl::Duration patience)
-    : loop_(loop), clock_(clock), patience_(patience) {}
+    : loop_(loop), clock_(clock), patience_(patience), present_at_(clock->now()) {}
 
 GrpcNodeLink::~GrpcNodeLink() { CHECK(!has_calls()); }
 
@@ -98,8 +110,8 @@ GrpcNodeLink::Node* GrpcNodeLink::find(ServerId server, uint64_t incarnation) {
 }
 
 absl::Time GrpcNodeLink::look() {
+  const absl::Time now = note_presence();
   absl::Time next = absl::InfiniteFuture();
-  const absl::Time now = clock_->now();
   for (auto& [server, node] : nodes_) {
     const NodeKey key(server, node.incarnation);
     const bool is_of_interest = node.is_silent || num_calls_.count(key) > 0;
@@ -112,25 +124,45 @@ absl::Time GrpcNodeLink::look() {
     ping->start(node.stub.get(), patience_);
     pings_[key] = std::move(ping);
   }
-  return next;
+  return pings_.empty() ? next : std::min(next, now + kTurn);
 }
 
-// Any other status is an answer, if only of an older node that does not know
-// the question.
+// What the loop was busy with does not matter: for as long it heard no answers.
+absl::Time GrpcNodeLink::note_presence() {
+  const absl::Time now = clock_->now();
+  if (now - std::exchange(present_at_, now) > kAway) away_until_ = now;
+  return now;
+}
+
+// Any other status is an answer, if only of an older node that does not know the question.
 void GrpcNodeLink::on_pinged(ServerId server, uint64_t incarnation, const grpc::Status& status) {
-  pings_.erase({server, incarnation});
+  const absl::Time now = note_presence();
+  const auto ping = pings_.find({server, incarnation});
+  const absl::Time started = ping->second->started;
+  pings_.erase(ping);
   Node* const node = find(server, incarnation);
   if (node == nullptr || is_ending_) return;
-  node->next_ping = clock_->now() + kPingInterval;
-  const bool is_silent = status.error_code() == grpc::StatusCode::DEADLINE_EXCEEDED ||
-                         status.error_code() == grpc::StatusCode::UNAVAILABLE;
-  if (is_silent && !node->is_silent) {
+  const bool is_over_time = status.error_code() == grpc::StatusCode::DEADLINE_EXCEEDED;
+  const bool was_away = away_until_ > started || now - started > patience_ + kPingSlack;
+  if (is_over_time && was_away && ++node->num_unclear <= kMaxUnclear) {
+    node->next_ping = now;
+    return;
+  }
+  node->num_unclear = 0;
+  node->next_ping = now + kPingInterval;
+  if (is_over_time || status.error_code() == grpc::StatusCode::UNAVAILABLE) {
+    set_silent(server, node, status);
+  } else {
+    node->is_silent = false;
+  }
+}
+
+void GrpcNodeLink::set_silent(ServerId server, Node* node, const grpc::Status& status) {
+  if (!std::exchange(node->is_silent, true)) {
     log_warn("an attention node does not answer",
              {{"server_no", static_cast<int32_t>(server)}, {"status", from_grpc(status)}});
   }
-  node->is_silent = is_silent;
-  if (!is_silent) return;
-  lose_runs(server, incarnation,
+  lose_runs(server, node->incarnation,
             absl::UnavailableError(absl::StrCat("attention node ", static_cast<int32_t>(server),
                                                 " does not answer: ", status.error_message())));
 }
@@ -171,8 +203,7 @@ void GrpcNodeLink::on_message(RunHandle handle, const v1::RunResponse& message) 
                                         : RunEnd::kLength);
 }
 
-// A run that said it is finished is none of the table's any more, so that a
-// failure is not heard.
+// A run that said it is finished is none of the table's any more, so that a failure is not heard.
 void GrpcNodeLink::on_done(RunHandle handle, const grpc::Status& status) {
   const auto call = calls_.find(handle);
   const auto num_calls = num_calls_.find({call->second->server, call->second->incarnation});

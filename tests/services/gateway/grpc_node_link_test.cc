@@ -1,5 +1,5 @@
 // The gateway's way to an attention node: what a run says is read as fast as the loop takes it; a
-// node that does not answer in time loses its runs.
+// node that does not answer in time loses its runs, unless it was the gateway that was away.
 
 #include "services/gateway/grpc_node_link.h"
 
@@ -103,6 +103,11 @@ class GrpcNodeLinkTest : public testing::Test {
     return condition();
   }
 
+  // The loop does nothing else, as in a process that is stopped.
+  void be_away(absl::Duration duration) {
+    loop_.run([duration] { absl::SleepFor(duration); });
+  }
+
   const SystemClock clock_;
   FakeNode node_;
   std::unique_ptr<GrpcNodeLink> link_;
@@ -127,6 +132,26 @@ TEST_F(GrpcNodeLinkTest, ASilentNodeLosesItsRuns) {
   ASSERT_TRUE(eventually([&] { return node_.num_pings >= 2; }));
   EXPECT_EQ(num_failed_, 0);
   node_.num_unanswered = 1000;
+  EXPECT_TRUE(eventually([&] { return num_failed_ >= 1; }));
+}
+
+TEST_F(GrpcNodeLinkTest, OurOwnAbsenceIsNoSilence) {
+  run();
+  ASSERT_TRUE(eventually([&] { return node_.num_pings >= 1; }));
+  // The next ping's time passes while the loop is away.
+  node_.num_unanswered = 1;
+  ASSERT_TRUE(eventually([&] { return node_.num_unanswered == 0; }));
+  be_away(2 * kPatience);
+  const int num_pings = node_.num_pings;
+  ASSERT_TRUE(eventually([&] { return node_.num_pings >= num_pings + 3; }));
+  EXPECT_EQ(num_failed_, 0);
+}
+
+TEST_F(GrpcNodeLinkTest, AGatewayThatIsAwayAllTheTimeStillLosesSilentNodes) {
+  run();
+  ASSERT_TRUE(eventually([&] { return node_.num_pings >= 1; }));
+  node_.num_unanswered = 1000;
+  for (int i = 0; i < 20 && num_failed_ == 0; ++i) be_away(absl::Milliseconds(300));
   EXPECT_TRUE(eventually([&] { return num_failed_ >= 1; }));
 }
 
