@@ -1,0 +1,83 @@
+// The view's version rises with every change and never falls; a draining server goes only when
+// nobody can miss it: when all who route go by a version without it.
+
+#include <gtest/gtest.h>
+
+#include "tests/gateway/membership_fixture.h"
+
+namespace conclave {
+namespace {
+
+TEST_F(MembershipTest, VersionsRiseWithTheViewAlone) {
+  EXPECT_EQ(version(), 100);
+  const ServerId a = join(attention_node("a"));
+  EXPECT_EQ(version(), 100);  // nodes hold no experts
+  const ServerId e = join(expert_server("e", experts(0, 8)));
+  EXPECT_EQ(version(), 101);
+  beat(e);
+  beat(a, {.placement_version = 101});
+  EXPECT_EQ(version(), 101);
+  drain(e);
+  EXPECT_EQ(version(), 102);
+  EXPECT_TRUE(membership_.placement().servers[0].draining);
+  drain(a);
+  EXPECT_EQ(version(), 102);
+  membership_.leave(e);
+  membership_.leave(e);
+  EXPECT_EQ(version(), 103);
+}
+
+TEST_F(MembershipTest, VersionsNeverFallBehindWhatNodesHaveSeen) {
+  const ServerId a = join(attention_node("a"));
+  beat(a, {.placement_version = 5000});
+  EXPECT_GT(version(), 5000);
+  EXPECT_FALSE(membership_.heartbeat(a, {.placement_version = -1}).ok());
+}
+
+TEST_F(MembershipTest, ADrainingServerGoesWhenNodesKnowThatOthersHoldItsExperts) {
+  const ServerId node = join(attention_node("n"));
+  const ServerId a = join(expert_server("a", experts(0, 8)));
+  const ServerId b = join(expert_server("b", experts(0, 5)));
+  EXPECT_FALSE(membership_.may_leave(a));  // it does not drain
+  drain(a);
+  beat(node, {.placement_version = version()});
+  EXPECT_FALSE(membership_.may_leave(a));  // 5, 6, 7 live nowhere else
+  const ServerId c = join(expert_server("c", experts(5, 3)));
+  EXPECT_FALSE(membership_.may_leave(a));  // the node has not heard of it
+  beat(node, {.placement_version = version()});
+  EXPECT_TRUE(membership_.may_leave(a));
+  const ServerId late = join(attention_node("late"));
+  EXPECT_FALSE(membership_.may_leave(a));
+  beat(late, {.placement_version = version()});
+  EXPECT_TRUE(membership_.may_leave(a));
+
+  drain(c);  // two that drain cannot rely on each other
+  EXPECT_FALSE(membership_.may_leave(a));
+  EXPECT_FALSE(membership_.may_leave(c));
+  EXPECT_FALSE(membership_.may_leave(b));
+  beat(c);                                 // it stays after all
+  EXPECT_FALSE(membership_.may_leave(a));  // what nodes knew before does not count
+  beat(node, {.placement_version = version()});
+  beat(late, {.placement_version = version()});
+  EXPECT_TRUE(membership_.may_leave(a));
+}
+
+TEST_F(MembershipTest, WithoutNodesNobodyIsMissed) {
+  const ServerId a = join(expert_server("a", experts(0, 8)));
+  EXPECT_FALSE(membership_.may_leave(a));
+  drain(a);
+  EXPECT_TRUE(membership_.may_leave(a));
+  EXPECT_FALSE(membership_.may_leave(ServerId{99}));
+}
+
+TEST_F(MembershipTest, ADrainingNodeGoesWithoutRequests) {
+  const ServerId a = join(attention_node("a"));
+  beat(a, {.draining = true, .node = {.num_waiting = 1}});
+  EXPECT_FALSE(membership_.may_leave(a));
+  EXPECT_TRUE(membership_.nodes()[0].draining);
+  drain(a);
+  EXPECT_TRUE(membership_.may_leave(a));
+}
+
+}  // namespace
+}  // namespace conclave
