@@ -48,7 +48,8 @@ absl::Status Membership::heartbeat(ServerId server, Heartbeat beat) {
   if (drain_changed || !same_order(member.last.holding, beat.holding)) ++num_changes_;
   const int64_t acknowledged_before = acknowledged();
   // Control was started again, and its clock had gone back.
-  const bool version_is_old = beat.placement_version > view_.version;
+  const bool version_is_old = member.is_node() && beat.placement_version > view_.version &&
+                              beat.placement_version <= kMaxAdoptedVersion;
   if (version_is_old) view_.version = beat.placement_version;
   member.heard = clock_->now();
   member.picks.record(beat.experts.picks);

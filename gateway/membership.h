@@ -75,8 +75,8 @@ class Membership {
   absl::Status check_weights(const std::string& id, const std::string& weights) const;
 
   // NOT_FOUND for one that is no member (any more): it is to join again. INVALID_ARGUMENT for
-  // numbers that cannot be, which leave everything as it was. A node that has seen a later
-  // placement than ours raises our version over it.
+  // numbers that cannot be, which leave everything as it was. An attention node that has seen a
+  // later placement than ours raises our version over it, up to kMaxAdoptedVersion.
   absl::Status heartbeat(ServerId server, Heartbeat beat);
 
   // No effect for one that is no member.

@@ -15,6 +15,7 @@ constexpr uint64_t kMaxCapacityBytes = uint64_t{1} << 50;
 constexpr size_t kMaxProblemBytes = 1024;
 constexpr int64_t kMaxCacheTokens = int64_t{1} << 40;
 constexpr int64_t kMaxPlacementVersion = int64_t{1} << 62;  // there is always a next one
+static_assert(kMaxAdoptedVersion < kMaxPlacementVersion);
 
 absl::Status check_profile(const NumericProfile& profile) {
   const std::pair<const char*, const std::string*> fields[] = {

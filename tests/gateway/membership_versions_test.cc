@@ -34,6 +34,24 @@ TEST_F(MembershipTest, VersionsNeverFallBehindWhatNodesHaveSeen) {
   EXPECT_FALSE(membership_.heartbeat(a, {.placement_version = -1}).ok());
 }
 
+TEST_F(MembershipTest, VersionsAreTakenFromNodesAloneAndLeaveRoom) {
+  const ServerId e = join(expert_server("e", experts(0, 8)));
+  const ServerId a = join(attention_node("a"));
+  const int64_t before = version();
+  const int64_t highest = (int64_t{1} << 62) - 1;  // that a heartbeat may say
+  beat(e, {.placement_version = before + 1000});
+  beat(e, {.placement_version = highest});
+  beat(a, {.placement_version = highest});
+  EXPECT_EQ(version(), before);
+  beat(a, {.placement_version = kMaxAdoptedVersion});
+  EXPECT_GT(version(), kMaxAdoptedVersion);
+  for (int i = 0; i < 3; ++i) {
+    membership_.leave(join(expert_server("f", experts(0, 8))));
+    beat(a, {.placement_version = version()});  // as a node says that has got it
+    EXPECT_EQ(membership_.acknowledged(), version());
+  }
+}
+
 TEST_F(MembershipTest, ADrainingServerGoesWhenNodesKnowThatOthersHoldItsExperts) {
   const ServerId node = join(attention_node("n"));
   const ServerId a = join(expert_server("a", experts(0, 8)));
