@@ -65,7 +65,9 @@ class Membership {
   // `clock` outlives this.
   Membership(const ModelConfig& config, const Clock* clock, Options options);
 
-  // INVALID_ARGUMENT for what cannot be true, ALREADY_EXISTS while a live server has the name,
+  // INVALID_ARGUMENT for what cannot be true, ALREADY_EXISTS while a live server has the name or
+  // the address (one process under two names would count as two replicas; one that was started
+  // again under another name waits until the line of the one before is gone),
   // FAILED_PRECONDITION for weights or a profile as said above, RESOURCE_EXHAUSTED over the limits.
   // Nothing changes then.
   absl::StatusOr<ServerId> join(ServerFacts facts);
@@ -132,6 +134,7 @@ class Membership {
     bool is_node() const { return facts.role == ServerRole::kAttentionNode; }
   };
 
+  absl::Status check_free(const ServerFacts& facts) const;
   absl::Status check_profile(const ServerFacts& facts) const;
   bool take_holding(const Holding& holding, Member* member);
   absl::StatusOr<ServerId> number_of(const std::string& id);

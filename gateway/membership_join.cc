@@ -24,12 +24,7 @@ bool stand_in(const ServerFacts& a, const ServerFacts& b) {
 
 absl::StatusOr<ServerId> Membership::join(ServerFacts facts) {
   RETURN_IF_ERROR(check_facts(facts, all_));
-  const auto known = numbers_.find(facts.id);
-  if (known != numbers_.end() && members_.count(known->second) > 0) {
-    return absl::AlreadyExistsError(absl::StrCat("server_id ", in_quotes(facts.id),
-                                                 " is in use by the live server at ",
-                                                 members_.at(known->second).facts.address));
-  }
+  RETURN_IF_ERROR(check_free(facts));
   RETURN_IF_ERROR(check_profile(facts));
   if (members_.size() >= static_cast<size_t>(options_.max_servers)) {
     return absl::ResourceExhaustedError(
@@ -45,6 +40,23 @@ absl::StatusOr<ServerId> Membership::join(ServerFacts facts) {
   update_exact();
   if (!member.is_node()) change_view();
   return server;
+}
+
+// One that is refused for it tries again, and who is in the way is silent soon if it lives no more.
+absl::Status Membership::check_free(const ServerFacts& facts) const {
+  for (const auto& [server, member] : members_) {
+    if (member.facts.id == facts.id) {
+      return absl::AlreadyExistsError(absl::StrCat("server_id ", in_quotes(facts.id),
+                                                   " is in use by the live server at ",
+                                                   member.facts.address));
+    }
+    if (member.facts.address == facts.address) {
+      return absl::AlreadyExistsError(absl::StrCat("address ", in_quotes(facts.address),
+                                                   " is in use by the live server ",
+                                                   in_quotes(member.facts.id)));
+    }
+  }
+  return absl::OkStatus();
 }
 
 absl::Status Membership::check_weights(const std::string& id, const std::string& weights) const {

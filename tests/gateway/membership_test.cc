@@ -38,6 +38,21 @@ TEST_F(MembershipTest, ALiveNameIsTaken) {
   EXPECT_EQ(refusal(other).code(), absl::StatusCode::kAlreadyExists);
 }
 
+TEST_F(MembershipTest, ALiveAddressIsTaken) {
+  const ServerId a = join(expert_server("a", experts(0, 8)));
+  ServerFacts again = expert_server("b", experts(0, 8));
+  again.address = expert_server("a", experts(0, 8)).address;
+  again.incarnation = 77;
+  const absl::Status status = refusal(again);
+  EXPECT_EQ(status.code(), absl::StatusCode::kAlreadyExists);
+  EXPECT_THAT(std::string(status.message()), HasSubstr("\"a:50052\" is in use"));
+  ServerFacts node = attention_node("c");
+  node.address = again.address;
+  EXPECT_EQ(refusal(node).code(), absl::StatusCode::kAlreadyExists);
+  membership_.leave(a);
+  join(again);
+}
+
 TEST_F(MembershipTest, WhatCannotBeTrueIsRefused) {
   EXPECT_EQ(refusal(attention_node("")).code(), absl::StatusCode::kInvalidArgument);
 }
