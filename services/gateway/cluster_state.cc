@@ -79,6 +79,7 @@ absl::Time ClusterState::tick() {
     tell();
   }
   if (is_due) on_tick();
+  if (is_due) on_look();
   absl::Time next = next_tick_;
   if (parts_.membership != nullptr) next = std::min(next, tick_members(now));
   if (parts_.table != nullptr) next = std::min(next, parts_.table->tick());

@@ -74,6 +74,9 @@ class ClusterState {
   std::function<void(ServerId)> on_expired = [](ServerId) {};
   std::function<void(const PlacementControl::Order&)> on_order = [](const auto&) {};
   std::function<void()> on_tick = [] {};
+  std::function<void()> on_look = [] {};  // as on_tick: for who has to look after something
+
+  absl::Time now() const { return parts_.clock->now(); }
 
  private:
   absl::Time tick_members(absl::Time now);
