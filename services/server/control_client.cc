@@ -160,7 +160,7 @@ absl::Status ControlClient::Impl::follow(ControlLine* line, Lock* lock) {
       on_message(*message, lock);
     } else if (line->end()) {
       return absl::OkStatus();
-    } else if (absl::Now() >= deadline_ || (beat_now_ && registered_)) {
+    } else if (absl::Now() >= deadline_ || (beat_now_ && registered_ && line->can_write())) {
       const absl::Status status = on_deadline(line, lock);
       if (!status.ok()) {
         line->cancel();
@@ -207,14 +207,16 @@ void ControlClient::Impl::on_welcome(const v1::Welcome& welcome, Lock* lock) {
   lock->lock();
 }
 
+// A heartbeat is due; or one is asked for, and the line takes it. One that is asked for while the
+// one before is still on its way waits for it, and only intervals that pass so count as late.
 absl::Status ControlClient::Impl::on_deadline(ControlLine* line, Lock* lock) {
   if (!registered_) {
     return absl::DeadlineExceededError(absl::StrCat(
         "control does not answer within ", absl::FormatDuration(options_.welcome_timeout)));
   }
-  beat_now_ = false;
   deadline_ = absl::Now() + interval_;
   if (line->can_write()) {
+    beat_now_ = false;
     num_late_beats_ = 0;
     beat(line, lock);
   } else if (++num_late_beats_ >= kSilentBeats) {
