@@ -74,8 +74,14 @@ void Membership::withdraw(ServerId server, ExpertSet experts) {
   change_view();
 }
 
+void Membership::router_uses(int64_t version) {
+  const int64_t before = acknowledged();
+  router_version_ = version;
+  if (acknowledged() != before) ++num_changes_;
+}
+
 int64_t Membership::acknowledged() const {
-  int64_t lowest = view_.version;
+  int64_t lowest = std::min(view_.version, router_version_.value_or(view_.version));
   for (const auto& [server, member] : members_) {
     if (member.is_node()) lowest = std::min(lowest, member.last.placement_version);
   }

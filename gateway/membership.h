@@ -88,8 +88,12 @@ class Membership {
   // No effect for one that is no member.
   void withdraw(ServerId server, ExpertSet experts);
 
-  // Every attention node uses this version of the placement or a later one. The highest there is
-  // when there is no attention node.
+  // There is a router in this process (--routing gateway), and it goes by this version from now on.
+  // What attention nodes say does not tell that: they go by none.
+  void router_uses(int64_t version);
+
+  // Every attention node, and the router of this process if there is one, uses this version of the
+  // placement or a later one. The highest there is when there is neither.
   int64_t acknowledged() const;
 
   // Takes out who was silent for too long, in ascending order. Its line is to be closed: under the
@@ -153,6 +157,7 @@ class Membership {
   std::unordered_map<std::string, ServerId> numbers_;  // every name ever
   std::map<ServerId, Member> members_;
   ClusterView view_;
+  std::optional<int64_t> router_version_;
   Coverage coverage_;
   bool ever_covered_ = false;
   bool exact_ = true;

@@ -39,6 +39,7 @@ class Gateway {
   ~Gateway() {
     door_ = nullptr;
     if (text_ != nullptr) text_->stop();
+    if (router_ != nullptr) router_->stop();
     if (loop_ != nullptr) loop_->stop();
   }
 
@@ -116,13 +117,21 @@ absl::Status Gateway::start() {
 }
 
 absl::Status Gateway::make_router() {
+  // The router has no view before the loop and the membership are there.
+  const auto on_view = [this](int64_t version) {
+    loop_->post([this, version] {
+      membership_->router_uses(version);
+      state_->members_changed();
+    });
+  };
   ASSIGN_OR_RETURN(router_, MoeRouter::create(folder_, &clock_, leg_metrics_.get(),
                                               {.wire_out = *parse_dtype(flags_.wire_out),
                                                .wire_back = *parse_dtype(flags_.wire_back),
                                                .pool = flags_.server.pool(),
                                                .max_tokens = flags_.max_route_tokens,
                                                .leg_timeout = flags_.leg_timeout(),
-                                               .transport = flags_.transport}));
+                                               .transport = flags_.transport,
+                                               .on_view = on_view}));
   return absl::OkStatus();
 }
 
@@ -211,6 +220,7 @@ void Gateway::hook_router() {
       publish();
       router_->set_view(membership_->placement());
     };
+    membership_->router_uses(0);
     router_->set_view(membership_->placement());
   });
 }

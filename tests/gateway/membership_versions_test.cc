@@ -80,6 +80,22 @@ TEST_F(MembershipTest, ADrainingServerGoesWhenNodesKnowThatOthersHoldItsExperts)
   EXPECT_TRUE(membership_.may_leave(a));
 }
 
+TEST_F(MembershipTest, ARouterOfThisProcessIsWaitedForLikeANode) {
+  const ServerId node = join(attention_node("n"));
+  const ServerId a = join(expert_server("a", experts(0, 8)));
+  membership_.router_uses(version());
+  join(expert_server("b", experts(0, 8)));
+  drain(a);
+  beat(node, {.placement_version = version()});
+  EXPECT_LT(membership_.acknowledged(), version());
+  EXPECT_FALSE(membership_.may_leave(a));  // the router may still be asking it
+  const int64_t changes = membership_.num_changes();
+  membership_.router_uses(version());
+  EXPECT_GT(membership_.num_changes(), changes);
+  EXPECT_EQ(membership_.acknowledged(), version());
+  EXPECT_TRUE(membership_.may_leave(a));
+}
+
 TEST_F(MembershipTest, WithoutNodesNobodyIsMissed) {
   const ServerId a = join(expert_server("a", experts(0, 8)));
   EXPECT_FALSE(membership_.may_leave(a));
