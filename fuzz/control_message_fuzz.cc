@@ -1,9 +1,11 @@
 // Whatever servers say to control, in any order: a membership takes it or says what is wrong in one
-// line, and stays sound.
+// line, and stays sound. Whatever control says to frontends: they take it or say what is wrong, and
+// can choose among the nodes that they took.
 //
 // The input is a list of events, each a byte of what it is, two of its length, and its message:
 // kind % 4 is 0 for a Hello, 1 for a Heartbeat of server kind / 4, 2 for a PlacementUpdate as a
-// node reads it, 3 for kind / 4 tenths of a second that pass.
+// node reads it or, where kind / 4 is odd, a NodesUpdate as a frontend does, 3 for kind / 4 tenths
+// of a second that pass.
 #include <google/protobuf/stubs/logging.h>
 
 #include <algorithm>
@@ -13,6 +15,8 @@
 
 #include "common/check.h"
 #include "gateway/membership.h"
+#include "gateway/node_pool.h"
+#include "services/gateway/control_status.h"
 #include "services/server/control_codec.h"
 #include "tests/support/manual_clock.h"
 
@@ -60,6 +64,9 @@ class World {
       const auto heartbeat = from_proto(beat, config_);
       check_one_line(heartbeat.status());
       if (heartbeat.ok()) check_one_line(membership_.heartbeat(ServerId{kind / 4}, *heartbeat));
+    } else if (kind % 8 == 6) {
+      v1::NodesUpdate update;
+      if (update.ParseFromArray(bytes.data(), size)) take_nodes(update);
     } else if (kind % 4 == 2) {
       v1::PlacementUpdate update;
       if (!update.ParseFromArray(bytes.data(), size)) return;
@@ -97,9 +104,18 @@ class World {
     if (facts.ok()) check_one_line(membership_.join(*std::move(facts)).status());
   }
 
+  void take_nodes(const v1::NodesUpdate& update) {
+    const auto nodes = nodes_from(update);
+    check_one_line(nodes.status());
+    if (!nodes.ok()) return;
+    pool_.update(*nodes);
+    check_one_line(pool_.choose(/*num_tokens=*/100).status());
+  }
+
   const ModelConfig config_ = small_config();
   ManualClock clock_;
   Membership membership_{config_, &clock_, {.weights = "w", .allow_mixed = true}};
+  NodePool pool_{&clock_, {}};
   int64_t version_ = 0;
 };
 

@@ -15,12 +15,9 @@ namespace {
 
 constexpr absl::Duration kLookInterval = absl::Seconds(1);  // of expire(), at most
 
-bool overlap(const ExpertSet& a, const ExpertSet& b) { return a.minus(b).size() < a.size(); }
-
-// Whether each could do the other's work, so that their bits must be the same.
-bool stand_in(const ServerFacts& a, const ServerFacts& b) {
-  if (a.role != b.role) return false;
-  return a.role == ServerRole::kAttentionNode || a.managed || b.managed || overlap(a.held, b.held);
+bool same_order(const std::optional<Holding>& a, const std::optional<Holding>& b) {
+  if (!a || !b) return a.has_value() == b.has_value();
+  return a->order == b->order && a->problem == b->problem;
 }
 
 }  // namespace
@@ -33,62 +30,6 @@ Membership::Membership(const ModelConfig& config, const Clock* clock, Options op
       last_expire_(clock->now()) {
   view_.version = options_.first_version;
   update_coverage();
-}
-
-absl::StatusOr<ServerId> Membership::join(ServerFacts facts) {
-  RETURN_IF_ERROR(check_facts(facts, all_));
-  const auto known = numbers_.find(facts.id);
-  if (known != numbers_.end() && members_.count(known->second) > 0) {
-    return absl::AlreadyExistsError(absl::StrCat("server_id ", in_quotes(facts.id),
-                                                 " is in use by the live server at ",
-                                                 members_.at(known->second).facts.address));
-  }
-  RETURN_IF_ERROR(check_profile(facts));
-  if (members_.size() >= static_cast<size_t>(options_.max_servers)) {
-    return absl::ResourceExhaustedError(
-        absl::StrFormat("the cluster has %d servers, the most it takes", options_.max_servers));
-  }
-  ASSIGN_OR_RETURN(const ServerId server, number_of(facts.id));
-
-  Member& member = members_[server];
-  member.withdrawn = ExpertSet(all_.num_layers(), all_.num_experts());
-  member.facts = std::move(facts);
-  member.heard = clock_->now();
-  update_exact();
-  if (!member.is_node()) change_view();
-  return server;
-}
-
-absl::Status Membership::check_weights(const std::string& id, const std::string& weights) const {
-  if (weights == options_.weights) return absl::OkStatus();
-  return absl::FailedPreconditionError(
-      absl::StrFormat("server %s has the weights %s, this cluster serves %s", in_quotes(id),
-                      in_quotes(weights), in_quotes(options_.weights)));
-}
-
-absl::Status Membership::check_profile(const ServerFacts& facts) const {
-  RETURN_IF_ERROR(check_weights(facts.id, facts.profile.weights));
-  if (options_.allow_mixed) return absl::OkStatus();
-  for (const auto& [server, member] : members_) {
-    const absl::Status same = agree(member.facts.profile, facts.profile);
-    if (same.ok() || !stand_in(member.facts, facts)) continue;
-    return absl::FailedPreconditionError(absl::StrCat(
-        "server ", in_quotes(facts.id), " would stand in for ", in_quotes(member.facts.id),
-        " with other bits (--allow-mixed permits it): ", same.message()));
-  }
-  return absl::OkStatus();
-}
-
-absl::StatusOr<ServerId> Membership::number_of(const std::string& id) {
-  const auto known = numbers_.find(id);
-  if (known != numbers_.end()) return known->second;
-  if (numbers_.size() >= static_cast<size_t>(options_.max_names)) {
-    return absl::ResourceExhaustedError(absl::StrFormat(
-        "control has known %d server ids, the most it keeps numbers for", options_.max_names));
-  }
-  const ServerId server{static_cast<int32_t>(numbers_.size())};
-  numbers_[id] = server;
-  return server;
 }
 
 absl::Status Membership::heartbeat(ServerId server, Heartbeat beat) {
@@ -104,13 +45,17 @@ absl::Status Membership::heartbeat(ServerId server, Heartbeat beat) {
   }
   const bool holds_else = beat.holding && take_holding(*beat.holding, &member);
   const bool drain_changed = member.last.draining != beat.draining;
+  if (drain_changed || !same_order(member.last.holding, beat.holding)) ++num_changes_;
+  const int64_t acknowledged_before = acknowledged();
   // Control was started again, and its clock had gone back.
-  const bool version_is_old = beat.placement_version > view_.version;
+  const bool version_is_old = member.is_node() && beat.placement_version > view_.version &&
+                              beat.placement_version <= kMaxAdoptedVersion;
   if (version_is_old) view_.version = beat.placement_version;
   member.heard = clock_->now();
   member.picks.record(beat.experts.picks);
   member.last = std::move(beat);
   if (version_is_old || holds_else || (drain_changed && !member.is_node())) change_view();
+  if (acknowledged() != acknowledged_before) ++num_changes_;
   roll_picks();
   return absl::OkStatus();
 }
@@ -132,8 +77,14 @@ void Membership::withdraw(ServerId server, ExpertSet experts) {
   if (shows_else) change_view();
 }
 
+void Membership::router_uses(int64_t version) {
+  const int64_t before = acknowledged();
+  router_version_ = version;
+  if (acknowledged() != before) ++num_changes_;
+}
+
 int64_t Membership::acknowledged() const {
-  int64_t lowest = view_.version;
+  int64_t lowest = std::min(view_.version, router_version_.value_or(view_.version));
   for (const auto& [server, member] : members_) {
     if (member.is_node()) lowest = std::min(lowest, member.last.placement_version);
   }
@@ -167,6 +118,7 @@ void Membership::forgive_own_absence() {
 void Membership::erase(std::map<ServerId, Member>::iterator member) {
   const bool is_node = member->second.is_node();
   members_.erase(member);
+  ++num_changes_;
   update_exact();
   if (!is_node) change_view();
 }
@@ -174,6 +126,7 @@ void Membership::erase(std::map<ServerId, Member>::iterator member) {
 // A new view, in which everything is as the members say now.
 void Membership::change_view() {
   ++view_.version;
+  ++num_changes_;
   view_.servers.clear();
   for (const auto& [server, member] : members_) {
     if (member.is_node()) continue;

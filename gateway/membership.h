@@ -65,7 +65,9 @@ class Membership {
   // `clock` outlives this.
   Membership(const ModelConfig& config, const Clock* clock, Options options);
 
-  // INVALID_ARGUMENT for what cannot be true, ALREADY_EXISTS while a live server has the name,
+  // INVALID_ARGUMENT for what cannot be true, ALREADY_EXISTS while a live server has the name or
+  // the address (one process under two names would count as two replicas; one that was started
+  // again under another name waits until the line of the one before is gone),
   // FAILED_PRECONDITION for weights or a profile as said above, RESOURCE_EXHAUSTED over the limits.
   // Nothing changes then.
   absl::StatusOr<ServerId> join(ServerFacts facts);
@@ -75,8 +77,8 @@ class Membership {
   absl::Status check_weights(const std::string& id, const std::string& weights) const;
 
   // NOT_FOUND for one that is no member (any more): it is to join again. INVALID_ARGUMENT for
-  // numbers that cannot be, which leave everything as it was. A node that has seen a later
-  // placement than ours raises our version over it.
+  // numbers that cannot be, which leave everything as it was. An attention node that has seen a
+  // later placement than ours raises our version over it, up to kMaxAdoptedVersion.
   absl::Status heartbeat(ServerId server, Heartbeat beat);
 
   // No effect for one that is no member.
@@ -86,8 +88,12 @@ class Membership {
   // No effect for one that is no member.
   void withdraw(ServerId server, ExpertSet experts);
 
-  // Every attention node uses this version of the placement or a later one. The highest there is
-  // when there is no attention node.
+  // There is a router in this process (--routing gateway), and it goes by this version from now on.
+  // What attention nodes say does not tell that: they go by none.
+  void router_uses(int64_t version);
+
+  // Every attention node, and the router of this process if there is one, uses this version of the
+  // placement or a later one. The highest there is when there is neither.
   int64_t acknowledged() const;
 
   // Takes out who was silent for too long, in ascending order. Its line is to be closed: under the
@@ -102,6 +108,10 @@ class Membership {
   const Coverage& coverage() const { return coverage_; }
   bool ever_covered() const { return ever_covered_; }  // latched
   bool exact() const { return exact_; }                // the profiles of any two members agree
+
+  // Rises with all that others may have to act on: who is there, who drains, what is held, ordered
+  // or in the view, and what acknowledged() says. Heartbeats that only tell load leave it alone.
+  int64_t num_changes() const { return num_changes_; }
 
   // A draining expert server may go when other servers that do not drain hold everything it holds
   // and every attention node uses a placement that says so, or when there is no attention node. A
@@ -128,6 +138,7 @@ class Membership {
     bool is_node() const { return facts.role == ServerRole::kAttentionNode; }
   };
 
+  absl::Status check_free(const ServerFacts& facts) const;
   absl::Status check_profile(const ServerFacts& facts) const;
   bool take_holding(const Holding& holding, Member* member);
   absl::StatusOr<ServerId> number_of(const std::string& id);
@@ -146,9 +157,11 @@ class Membership {
   std::unordered_map<std::string, ServerId> numbers_;  // every name ever
   std::map<ServerId, Member> members_;
   ClusterView view_;
+  std::optional<int64_t> router_version_;
   Coverage coverage_;
   bool ever_covered_ = false;
   bool exact_ = true;
+  int64_t num_changes_ = 0;
   absl::Time last_roll_;
   absl::Time last_expire_;
 };

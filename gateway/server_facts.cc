@@ -15,6 +15,7 @@ constexpr uint64_t kMaxCapacityBytes = uint64_t{1} << 50;
 constexpr size_t kMaxProblemBytes = 1024;
 constexpr int64_t kMaxCacheTokens = int64_t{1} << 40;
 constexpr int64_t kMaxPlacementVersion = int64_t{1} << 62;  // there is always a next one
+static_assert(kMaxAdoptedVersion < kMaxPlacementVersion);
 
 absl::Status check_profile(const NumericProfile& profile) {
   const std::pair<const char*, const std::string*> fields[] = {
@@ -68,14 +69,31 @@ absl::Status check_expert_server(const ServerFacts& facts, const ExpertSet& all)
   return check_held(facts.held, all);
 }
 
-absl::Status check_node(const ServerFacts& facts) {
-  if (facts.cache_tokens < 1 || facts.cache_tokens > kMaxCacheTokens) {
+// Of an attention node: ServerFacts or NodeInfo.
+template <typename Node>
+absl::Status check_room(const Node& node) {
+  if (node.cache_tokens < 1 || node.cache_tokens > kMaxCacheTokens) {
     return absl::InvalidArgumentError(absl::StrFormat("cache_tokens is %d, must be in [1, %d]",
-                                                      facts.cache_tokens, kMaxCacheTokens));
+                                                      node.cache_tokens, kMaxCacheTokens));
   }
-  if (facts.max_requests >= 1) return absl::OkStatus();
+  if (node.max_requests >= 1) return absl::OkStatus();
   return absl::InvalidArgumentError(
-      absl::StrFormat("max_requests is %d, must be at least 1", facts.max_requests));
+      absl::StrFormat("max_requests is %d, must be at least 1", node.max_requests));
+}
+
+absl::Status check_count(const char* name, int64_t count) {
+  if (count >= 0 && count < kMaxPlacementVersion) return absl::OkStatus();
+  return absl::InvalidArgumentError(
+      absl::StrFormat("%s is %d, must be in [0, %d)", name, count, kMaxPlacementVersion));
+}
+
+absl::Status check_load(const NodeLoad& load) {
+  RETURN_IF_ERROR(check_count("num_running", load.num_running));
+  RETURN_IF_ERROR(check_count("num_waiting", load.num_waiting));
+  RETURN_IF_ERROR(check_count("num_stalled", load.num_stalled));
+  RETURN_IF_ERROR(check_count("num_pages", load.num_pages));
+  RETURN_IF_ERROR(check_count("num_free_pages", load.num_free_pages));
+  return check_count("num_tokens", load.num_tokens);
 }
 
 }  // namespace
@@ -89,7 +107,17 @@ absl::Status check_facts(const ServerFacts& facts, const ExpertSet& all) {
   if (!facts.version.empty()) RETURN_IF_ERROR(check_name("version", facts.version));
   RETURN_IF_ERROR(check_profile(facts.profile));
   const bool is_node = facts.role == ServerRole::kAttentionNode;
-  return is_node ? check_node(facts) : check_expert_server(facts, all);
+  return is_node ? check_room(facts) : check_expert_server(facts, all);
+}
+
+absl::Status check_node_info(const NodeInfo& info) {
+  RETURN_IF_ERROR(check_name("server_id", info.id));
+  RETURN_IF_ERROR(check_address("address", info.address));
+  RETURN_IF_ERROR(check_room(info));
+  RETURN_IF_ERROR(check_load(info.load));
+  if (info.server >= ServerId{0}) return absl::OkStatus();
+  return absl::InvalidArgumentError(
+      absl::StrFormat("server_no is %d, must be at least 0", static_cast<int32_t>(info.server)));
 }
 
 absl::Status check_holding(const Holding& holding, const ServerFacts& facts, const ExpertSet& all) {
@@ -119,21 +147,9 @@ absl::Status check_holding(const Holding& holding, const ServerFacts& facts, con
 }
 
 absl::Status check_heartbeat(const Heartbeat& beat, int32_t num_layers) {
-  const std::pair<const char*, int64_t> counts[] = {
-      {"num_running", beat.node.num_running},
-      {"num_waiting", beat.node.num_waiting},
-      {"num_stalled", beat.node.num_stalled},
-      {"num_pages", beat.node.num_pages},
-      {"num_free_pages", beat.node.num_free_pages},
-      {"num_tokens", beat.node.num_tokens},
-      {"num_queued_legs", beat.experts.num_queued_legs},
-      {"placement_version", beat.placement_version},
-  };
-  for (const auto& [name, count] : counts) {
-    if (count >= 0 && count < kMaxPlacementVersion) continue;
-    return absl::InvalidArgumentError(
-        absl::StrFormat("%s is %d, must be in [0, %d)", name, count, kMaxPlacementVersion));
-  }
+  RETURN_IF_ERROR(check_load(beat.node));
+  RETURN_IF_ERROR(check_count("num_queued_legs", beat.experts.num_queued_legs));
+  RETURN_IF_ERROR(check_count("placement_version", beat.placement_version));
   const std::vector<int64_t>& picks = beat.experts.picks;
   if (!picks.empty() && picks.size() != static_cast<size_t>(num_layers)) {
     return absl::InvalidArgumentError(

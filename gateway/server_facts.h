@@ -39,6 +39,10 @@ struct ServerFacts {
   int32_t max_requests = 0;  // waiting and running
 };
 
+// A node's word for a placement version is taken up to here as one that an earlier control has
+// published: below what a heartbeat may say at all, so that there is always room for the next ones.
+inline constexpr int64_t kMaxAdoptedVersion = int64_t{1} << 61;
+
 struct NodeLoad {
   int32_t num_running = 0;
   int32_t num_waiting = 0;
@@ -100,6 +104,9 @@ struct NodeInfo {
 // whose routed experts are `all`.
 absl::Status check_facts(const ServerFacts& facts, const ExpertSet& all);
 absl::Status check_heartbeat(const Heartbeat& beat, int32_t num_layers);
+
+// The same for an attention node as control tells frontends of it.
+absl::Status check_node_info(const NodeInfo& info);
 
 // The same for what a server of these facts says to hold.
 absl::Status check_holding(const Holding& holding, const ServerFacts& facts, const ExpertSet& all);

@@ -1,5 +1,8 @@
 #include "router/shm/shm_server.h"
 
+#include <sys/timerfd.h>
+#include <unistd.h>
+
 #include <deque>
 #include <utility>
 
@@ -7,6 +10,13 @@
 #include "common/status_macros.h"
 
 namespace conclave {
+namespace {
+
+// Without descriptors nobody can be let in, and who waits at the door keeps it readable.
+constexpr itimerspec kAcceptPause{.it_interval = {},
+                                  .it_value = {.tv_sec = 0, .tv_nsec = 100'000'000}};
+
+}  // namespace
 
 struct ShmServer::Client {
   ClientNo no = 0;
@@ -23,7 +33,11 @@ absl::StatusOr<std::unique_ptr<ShmServer>> ShmServer::open(const Options& option
   std::unique_ptr<ShmServer> server(new ShmServer(options, ShmEndpoint::make()));
   ASSIGN_OR_RETURN(server->bell_, SharedDoorbell::create(options.spin));
   ASSIGN_OR_RETURN(server->listener_, listen_at(server->endpoint_));
+  server->pause_end_.reset(timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK));
+  if (!server->pause_end_.valid()) return absl::ResourceExhaustedError("no descriptor for a timer");
   ASSIGN_OR_RETURN(server->watch_, SocketWatch::start());
+  server->watch_->add(server->pause_end_.get(),
+                      [self = server.get()] { return self->go_on_accepting(); });
   server->watch_->add(server->listener_.get(),
                       [self = server.get()] { return self->on_connection(); });
   return server;
@@ -36,6 +50,7 @@ ShmServer::~ShmServer() { watch_.reset(); }
 
 bool ShmServer::on_connection() {
   absl::StatusOr<UniqueFd> socket = accept_from(listener_.get());
+  if (absl::IsUnavailable(socket.status())) return pause_accepting();
   if (!socket.ok() || num_links_ >= options_.max_links) return true;
   ++num_links_;
   auto client = std::make_unique<Client>();
@@ -44,6 +59,18 @@ bool ShmServer::on_connection() {
   self->socket = *std::move(socket);
   greeting_[self->no] = std::move(client);
   watch_->add(self->socket.get(), [this, self] { return on_message(self); });
+  return true;
+}
+
+bool ShmServer::pause_accepting() {
+  CHECK(timerfd_settime(pause_end_.get(), 0, &kAcceptPause, nullptr) == 0);
+  return false;
+}
+
+bool ShmServer::go_on_accepting() {
+  uint64_t num_ends = 0;
+  if (read(pause_end_.get(), &num_ends, sizeof num_ends) != sizeof num_ends) return true;
+  watch_->add(listener_.get(), [this] { return on_connection(); });
   return true;
 }
 

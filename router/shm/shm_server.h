@@ -56,6 +56,8 @@ class ShmServer final : public LegSource {
 
   // The watch's thread.
   bool on_connection();
+  bool pause_accepting();
+  bool go_on_accepting();
   bool on_message(Client* client);
 
   // The engine's thread.
@@ -71,6 +73,7 @@ class ShmServer final : public LegSource {
   const ShmEndpoint endpoint_;
   std::unique_ptr<SharedDoorbell> bell_;
   UniqueFd listener_;
+  UniqueFd pause_end_;                 // a timerfd
   std::atomic<int32_t> num_links_{0};  // those that still greet among them
   std::atomic<int64_t> num_broken_links_{0};
 

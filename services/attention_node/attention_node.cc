@@ -1,5 +1,6 @@
 #include "services/attention_node/attention_node.h"
 
+#include <algorithm>
 #include <memory>
 #include <utility>
 
@@ -21,7 +22,11 @@ namespace conclave {
 namespace {
 
 constexpr absl::Duration kHealthInterval = absl::Seconds(1);
-constexpr absl::Duration kStuckAfter = absl::Seconds(60);  // longer than any leg may take
+
+// Progress is told layer by layer, so this is what one layer may take. The most that is known: a
+// chunk of 512 rows over 128 K of context in DeepSeek-V3 is 19 TFLOP, 20 s of 16 cores; a false
+// alarm would send the same work to the next node, a late one costs only time.
+constexpr absl::Duration kStuckAfter = absl::Seconds(180);
 constexpr char kRole[] = "attention_node";
 
 // Everything of the process that outlives its requests, in the order of lives.
@@ -37,17 +42,25 @@ struct Node {
   std::unique_ptr<GrpcDoor> door;
 };
 
+// The legs of a layer may each be given up and sent to another holder before it fails.
+absl::Duration stuck_after(const NodeFlags& flags) {
+  return std::max(kStuckAfter, 4 * flags.leg_timeout());
+}
+
 absl::Status load(const ModelFolder& folder, const NodeFlags& flags, ReadyLine* ready, Node* node) {
   ASSIGN_OR_RETURN(node->metrics, Metrics::create({.listen = flags.server.metrics_listen,
                                                    .role = kRole,
                                                    .version = server_version()}));
   node->node_metrics = std::make_unique<NodeMetrics>(node->metrics.get());
   node->leg_metrics = std::make_unique<LegMetrics>(node->metrics.get());
-  ASSIGN_OR_RETURN(node->model,
-                   NodeModel::load(folder, flags, &node->clock, node->leg_metrics.get(),
-                                   [&](std::string_view part, uint64_t done, uint64_t total) {
-                                     ready->progress(part, done, total);
-                                   }));
+  ASSIGN_OR_RETURN(
+      node->model,
+      NodeModel::load(
+          folder, flags,
+          {.clock = &node->clock, .legs = node->leg_metrics.get(), .watch = &node->progress},
+          [&](std::string_view part, uint64_t done, uint64_t total) {
+            ready->progress(part, done, total);
+          }));
   Node* const self = node;
   node->loop = std::make_unique<NodeLoop>(
       NodeLoop::Parts{.engine = &node->model->engine(),
@@ -60,7 +73,8 @@ absl::Status load(const ModelFolder& folder, const NodeFlags& flags, ReadyLine* 
                           }},
       NodeLoop::Options{.max_messages = flags.max_requests});
   node->service = std::make_unique<AttentionService>(
-      node->loop.get(), [self](const absl::Status& status) { self->node_metrics->on_end(status); });
+      node->loop.get(), [self](const absl::Status& status) { self->node_metrics->on_end(status); },
+      [self, limit = stuck_after(flags)] { return self->progress.is_stuck(limit); });
   ASSIGN_OR_RETURN(node->door,
                    GrpcDoor::open({.listen = flags.server.listen,
                                    .offers = {{"conclave.v1.Attention", node->service.get()}}}));
@@ -81,11 +95,11 @@ ServerFacts facts_of(const ModelFolder& folder, const NodeFlags& flags, const No
 }
 
 // Until somebody wants the process to end; health and gauges are looked after meanwhile.
-void watch(Node* node, StopSignal* stop) {
+void watch(absl::Duration stuck_after, Node* node, StopSignal* stop) {
   bool alive = true;
   while (!stop->wait(kHealthInterval)) {
     node->node_metrics->on_load(node->loop->load(), node->loop->placement_version());
-    const bool alive_now = !node->progress.is_stuck(kStuckAfter);
+    const bool alive_now = !node->progress.is_stuck(stuck_after);
     if (alive_now == alive) continue;
     alive = alive_now;
     node->door->set_alive(alive);
@@ -122,7 +136,7 @@ absl::Status run_attention_node(const NodeFlags& flags, StopSignal* stop) {
                          .on_registered = [&] { node.door->set_ready(true); },
                          .on_refused = [&](const absl::Status& status) { stop->request(status); }});
   ready.ready({.role = kRole, .address = facts.address, .metrics = facts.metrics_address});
-  watch(&node, stop);
+  watch(stuck_after(flags), &node, stop);
 
   node.door->set_ready(false);
   if (stop->status().ok()) {

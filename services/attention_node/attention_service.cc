@@ -124,7 +124,8 @@ grpc::ServerWriteReactor<v1::RunResponse>* AttentionService::Run(grpc::CallbackS
 grpc::ServerUnaryReactor* AttentionService::Ping(grpc::CallbackServerContext* context,
                                                  const v1::PingRequest*, v1::PingResponse*) {
   grpc::ServerUnaryReactor* const reactor = context->DefaultReactor();
-  reactor->Finish(grpc::Status::OK);
+  reactor->Finish(is_stuck_() ? to_grpc(absl::UnavailableError("the step thread is stuck"))
+                              : grpc::Status::OK);
   return reactor;
 }
 

@@ -19,9 +19,12 @@ namespace conclave {
 
 class AttentionService final : public v1::Attention::CallbackService {
  public:
-  // `on_end` is told how each call ended, from any thread. The loop outlives the service.
-  AttentionService(NodeLoop* loop, std::function<void(const absl::Status&)> on_end)
-      : loop_(loop), on_end_(std::move(on_end)) {
+  // Both may be called from any thread: `on_end` with how each call ended; `is_stuck` says whether
+  // the step thread hangs, and pings are UNAVAILABLE then, so that gateways go elsewhere. The loop
+  // outlives the service.
+  AttentionService(NodeLoop* loop, std::function<void(const absl::Status&)> on_end,
+                   std::function<bool()> is_stuck)
+      : loop_(loop), on_end_(std::move(on_end)), is_stuck_(std::move(is_stuck)) {
     hand_to_grpc(this);  // some of its threads ran before
   }
 
@@ -35,6 +38,7 @@ class AttentionService final : public v1::Attention::CallbackService {
  private:
   NodeLoop* const loop_;
   const std::function<void(const absl::Status&)> on_end_;
+  const std::function<bool()> is_stuck_;
   std::atomic<uint64_t> next_id_{1};
 };
 

@@ -94,6 +94,7 @@ void NodeLoop::run() {
       parts_.engine->retry_stalled();
       next_retry_ = absl::InfiniteFuture();
     }
+    parts_.progress->progress(parts_.engine->num_requests() > 0);
     step();
     plan_retry();
     publish();

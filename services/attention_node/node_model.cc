@@ -33,7 +33,7 @@ absl::Status check_memory(const ModelFolder& folder, const NodeFlags& flags) {
 
 absl::StatusOr<std::unique_ptr<NodeModel>> NodeModel::load(const ModelFolder& folder,
                                                            const NodeFlags& flags,
-                                                           const Clock* clock, LegObserver* legs,
+                                                           const Parts& parts,
                                                            const Progress& progress) {
   RETURN_IF_ERROR(check_memory(folder, flags));
   ASSIGN_OR_RETURN(std::unique_ptr<ThreadPool> threads, ThreadPool::start(flags.server.pool()));
@@ -44,27 +44,28 @@ absl::StatusOr<std::unique_ptr<NodeModel>> NodeModel::load(const ModelFolder& fo
   const LoadOptions load{.types = folder.weights(), .executor = model->threads_.get()};
   ASSIGN_OR_RETURN(model->trunk_,
                    load_trunk(*folder.checkpoint, folder.config, trunk_progress, load));
-  RETURN_IF_ERROR(model->make_moe(flags, clock, legs));
+  RETURN_IF_ERROR(model->make_moe(flags, parts));
   MoeLayer* const moe = model->remote_ != nullptr ? static_cast<MoeLayer*>(model->remote_.get())
                                                   : model->experts_.get();
+  model->moe_ = std::make_unique<WatchedMoeLayer>(moe, parts.watch);
   ASSIGN_OR_RETURN(model->stack_, AttentionStack::create({.config = &folder.config,
                                                           .trunk = &model->trunk_,
-                                                          .moe = moe,
+                                                          .moe = model->moe_.get(),
                                                           .executor = model->threads_.get(),
-                                                          .clock = clock},
+                                                          .clock = parts.clock},
                                                          flags.stack_options(folder)));
   return model;
 }
 
-absl::Status NodeModel::make_moe(const NodeFlags& flags, const Clock* clock, LegObserver* legs) {
+absl::Status NodeModel::make_moe(const NodeFlags& flags, const Parts& parts) {
   if (!flags.routes_here()) {
     remote_ = std::make_unique<RemoteMoeLayer>(
-        clock, RemoteMoeLayer::Options{.address = flags.server.control,
-                                       .leg_timeout = flags.leg_timeout()});
+        parts.clock, RemoteMoeLayer::Options{.address = flags.server.control,
+                                             .leg_timeout = flags.leg_timeout()});
     return absl::OkStatus();
   }
   const ModelConfig& config = folder_.config;
-  ASSIGN_OR_RETURN(transport_, LegTransport::create(clock, flags.transport));
+  ASSIGN_OR_RETURN(transport_, LegTransport::create(parts.clock, flags.transport));
   const ExpertLayer::Options options{.wire_out = *parse_dtype(flags.wire_out),
                                      .wire_back = *parse_dtype(flags.wire_back),
                                      .max_tokens = flags.stack_options(folder_).step_tokens(),
@@ -75,8 +76,8 @@ absl::Status NodeModel::make_moe(const NodeFlags& flags, const Clock* clock, Leg
                                                   .gates = gate_weights(trunk_),
                                                   .transport = transport_.get(),
                                                   .executor = threads_.get(),
-                                                  .clock = clock,
-                                                  .observer = legs},
+                                                  .clock = parts.clock,
+                                                  .observer = parts.legs},
                                                  std::move(nobody), options));
   return absl::OkStatus();
 }

@@ -15,8 +15,10 @@
 #include "router/expert_layer.h"
 #include "router/wire/remote_moe_layer.h"
 #include "services/attention_node/node_flags.h"
+#include "services/attention_node/watched_moe_layer.h"
 #include "services/local/model_folder.h"
 #include "services/server/leg_transport.h"
+#include "services/server/progress_watch.h"
 
 namespace conclave {
 
@@ -24,10 +26,16 @@ class NodeModel {
  public:
   using Progress = std::function<void(std::string_view part, uint64_t done, uint64_t total)>;
 
-  // `folder`, `clock` and `legs` outlive the model. RESOURCE_EXHAUSTED when it does not fit.
+  // All outlive the model. `watch` hears of every layer of a step.
+  struct Parts {
+    const Clock* clock = nullptr;
+    LegObserver* legs = nullptr;
+    ProgressWatch* watch = nullptr;
+  };
+
+  // `folder` outlives the model. RESOURCE_EXHAUSTED when it does not fit.
   static absl::StatusOr<std::unique_ptr<NodeModel>> load(const ModelFolder& folder,
-                                                         const NodeFlags& flags, const Clock* clock,
-                                                         LegObserver* legs,
+                                                         const NodeFlags& flags, const Parts& parts,
                                                          const Progress& progress);
 
   Engine& engine() { return stack_->engine(); }
@@ -39,7 +47,7 @@ class NodeModel {
   NodeModel(const ModelFolder& folder, std::unique_ptr<ThreadPool> threads)
       : folder_(folder), threads_(std::move(threads)) {}
 
-  absl::Status make_moe(const NodeFlags& flags, const Clock* clock, LegObserver* legs);
+  absl::Status make_moe(const NodeFlags& flags, const Parts& parts);
 
   const ModelFolder& folder_;
   const std::unique_ptr<ThreadPool> threads_;
@@ -47,6 +55,7 @@ class NodeModel {
   std::unique_ptr<LegTransport> transport_;  // null where the gateway routes
   std::unique_ptr<ExpertLayer> experts_;     // null where the gateway routes
   std::unique_ptr<RemoteMoeLayer> remote_;   // null where rows are routed here
+  std::unique_ptr<WatchedMoeLayer> moe_;     // whichever there is
   std::unique_ptr<AttentionStack> stack_;
 };
 

@@ -192,8 +192,8 @@ void ExpertServer::end() {
   keeper_ = nullptr;
   door_->set_ready(false);
   service_->shutdown(/*drain=*/true);
-  const absl::Time patience = absl::Now() + kLastAnswers;
-  while (num_callers() > 0 && absl::Now() < patience) absl::SleepFor(kLook / 50);
+  const absl::Time patience = clock_.now() + kLastAnswers;
+  while (num_callers() > 0 && clock_.now() < patience) absl::SleepFor(kLook / 50);
   service_->shutdown(/*drain=*/false);
   door_->shutdown(kLastAnswers);
   worker_->stop();

@@ -46,13 +46,19 @@ class ClusterState {
   PlacementControl* placement() { return parts_.placement; }
   RequestTable* table() { return parts_.table; }
 
-  // The membership has changed: tells the table and the listeners.
+  // The membership was told something: tells the table and the listeners. At once where it makes a
+  // difference (Membership::num_changes()); load alone is told together, at most 20 times a second.
   void members_changed();
+
+  // Placement control has a plan: there are orders.
+  void plan_made() { tell(); }
 
   // What control elsewhere says.
   void nodes_changed(const std::vector<NodeInfo>& nodes, const ClusterSummary& summary);
 
-  // Takes out silent members, gives the table its turn. Returns when to call next.
+  // Takes out silent members, brings gauges up to date, gives the table its turn. Returns when to
+  // call next. May be called as often as one likes: all but the table's turn, which is cheap, waits
+  // until it is due.
   absl::Time tick();
 
   const std::vector<NodeInfo>& nodes() const { return nodes_; }
@@ -71,15 +77,28 @@ class ClusterState {
   std::function<void(ServerId)> on_expired = [](ServerId) {};
   std::function<void(const PlacementControl::Order&)> on_order = [](const auto&) {};
   std::function<void()> on_tick = [] {};
+  std::function<void()> on_look = [] {};  // as on_tick: for who has to look after something
+
+  absl::Time now() const { return parts_.clock->now(); }
 
  private:
+  absl::Time tick_members(absl::Time now);
+  void give_orders();
+  void tell();
+
   static constexpr absl::Duration kSettling = absl::Seconds(3);  // reconnecting takes up to 2 s
 
   const Parts parts_;
   std::vector<NodeInfo> nodes_;
   ClusterSummary summary_;
   const absl::Time settled_at_;
-  int64_t version_ = -1;  // of the placement that was announced
+  int64_t version_ = -1;       // of the placement that was announced
+  int64_t changes_told_ = -1;  // of the membership's
+  bool load_waits_ = false;    // there is load that was not told
+  absl::Time next_tick_ = absl::InfinitePast();
+  absl::Time next_load_ = absl::InfinitePast();
+  absl::Time next_orders_ = absl::InfinitePast();
+  absl::Time orders_until_ = absl::InfinitePast();  // there may be some for a change lately
 };
 
 }  // namespace conclave

@@ -4,18 +4,17 @@
 #include <optional>
 #include <utility>
 
+#include "absl/strings/str_cat.h"
 #include "common/check.h"
 #include "router/wire/grpc_handoff.h"
 #include "router/wire/grpc_status.h"
 #include "services/gateway/control_status.h"
-#include "services/server/call_queue.h"
+#include "services/gateway/register_call.h"
 #include "services/server/control_codec.h"
 #include "services/server/log.h"
 
 namespace conclave {
 namespace {
-
-absl::Status stopping() { return absl::UnavailableError("the control role is stopping"); }
 
 // An attention node that leaves routing to a gateway that does not route would wait for ever. One
 // that routes by itself says in what types.
@@ -30,82 +29,6 @@ absl::Status check_routing(const ServerFacts& facts, const std::string& routing)
 
 }  // namespace
 
-// One server's line. Reactions only post; the loop reads on when it has dealt with a message, so a
-// server that talks too much waits. OnDone() posts the end of the object, behind everything that
-// was posted about it.
-class ControlService::RegisterCall final
-    : public grpc::ServerBidiReactor<v1::RegisterRequest, v1::RegisterResponse> {
- public:
-  explicit RegisterCall(ControlService* service) : service_(service) {
-    service->loop_->post([this] { begin(); });
-  }
-
-  // The loop's thread.
-  void say(v1::RegisterResponse response) { act(queue_.push(std::move(response))); }
-  void end(const absl::Status& status) {
-    ended_ = true;
-    act(queue_.end(status));
-  }
-
-  std::optional<ServerId> member;  // while it is one
-  std::string id;
-  bool said_goodbye = false;
-
-  // gRPC's threads.
-  void OnReadDone(bool ok) override {
-    const GrpcReaction reaction(this);
-    service_->loop_->post([this, ok] { on_message(ok); });
-  }
-  void OnWriteDone(bool ok) override {
-    const GrpcReaction reaction(this);
-    act(queue_.written(ok));
-  }
-  void OnDone() override {
-    take_from_grpc(this);
-    service_->loop_->post([this] {
-      service_->gone(this);
-      delete this;
-    });
-  }
-
- private:
-  void begin() {
-    service_->calls_.insert(this);
-    if (service_->stopping_) return end(stopping());
-    hand_to_grpc(this);
-    StartRead(&message_);
-  }
-
-  void on_message(bool ok) {
-    if (!ok || ended_) {  // what was on its way when we ended it is not heard any more
-      service_->gone(this);
-      return end(absl::OkStatus());
-    }
-    if (message_.has_hello()) {
-      service_->join(this, message_.hello());
-    } else if (message_.has_heartbeat()) {
-      service_->beat(this, message_.heartbeat());
-    } else {
-      end(absl::InvalidArgumentError("a message that is neither hello nor heartbeat"));
-    }
-    // After Finish() gRPC may be done with the call at any moment, and a read would be of nothing.
-    if (ended_) return;
-    hand_to_grpc(this);
-    StartRead(&message_);
-  }
-
-  void act(const CallQueue<v1::RegisterResponse>::Action& action) {
-    hand_to_grpc(this);
-    if (action.write != nullptr) return StartWrite(action.write);
-    if (action.finish) Finish(to_grpc(*action.finish));
-  }
-
-  ControlService* const service_;
-  v1::RegisterRequest message_;
-  CallQueue<v1::RegisterResponse> queue_;
-  bool ended_ = false;  // the loop's
-};
-
 ControlService::ControlService(EventLoop* loop, ClusterState* state, const ModelConfig* config,
                                const Options& options)
     : loop_(loop), state_(state), config_(config), options_(options) {
@@ -114,13 +37,14 @@ ControlService::ControlService(EventLoop* loop, ClusterState* state, const Model
     state_->on_nodes = [this] { push_nodes(); };
     state_->on_expired = [this](ServerId server) { let_go(server); };
     state_->on_order = [this](const PlacementControl::Order& order) { give_order(order); };
+    state_->on_look = [this] { end_lines_without_hello(); };
   });
 }
 
 ControlService::~ControlService() {
   loop_->run([this] {
     CHECK(calls_.empty());
-    state_->on_placement = state_->on_nodes = [] {};
+    state_->on_placement = state_->on_nodes = state_->on_look = [] {};
     state_->on_expired = [](ServerId) {};
     state_->on_order = [](const PlacementControl::Order&) {};
   });
@@ -144,6 +68,9 @@ grpc::ServerWriteReactor<v1::PlacementUpdate>* ControlService::WatchPlacement(
     grpc::CallbackServerContext*, const v1::WatchPlacementRequest*) {
   return new WatchCall<v1::PlacementUpdate>(loop_, &placement_watchers_, [this](auto* call) {
     if (stopping_) return call->end(stopping());
+    if (placement_watchers_.size() > options_.max_watchers) {
+      return call->end(too_many("watchers of placements", options_.max_watchers));
+    }
     if (!state_->publishes_placement()) return;  // it comes when it is settled
     v1::PlacementUpdate update;
     to_proto(state_->membership()->placement(), &update);
@@ -155,6 +82,9 @@ grpc::ServerWriteReactor<v1::NodesUpdate>* ControlService::WatchNodes(
     grpc::CallbackServerContext*, const v1::WatchNodesRequest*) {
   return new WatchCall<v1::NodesUpdate>(loop_, &node_watchers_, [this](auto* call) {
     if (stopping_) return call->end(stopping());
+    if (node_watchers_.size() > options_.max_watchers) {
+      return call->end(too_many("watchers of nodes", options_.max_watchers));
+    }
     if (state_->publishes_nodes()) call->push(nodes_update(*state_));
   });
 }
@@ -262,6 +192,15 @@ void ControlService::let_go(ServerId server) {
   state_->placement()->left(server);
   call->member.reset();
   call->end(absl::UnavailableError("no heartbeat came for six intervals"));
+}
+
+void ControlService::end_lines_without_hello() {
+  const absl::Time oldest = state_->now() - options_.hello_timeout;
+  for (RegisterCall* const call : calls_) {
+    if (!call->is_nobody() || call->opened > oldest) continue;
+    call->end(absl::DeadlineExceededError(
+        absl::StrCat("no hello came within ", absl::FormatDuration(options_.hello_timeout))));
+  }
 }
 
 void ControlService::give_order(const PlacementControl::Order& order) {

@@ -1,4 +1,6 @@
 // Control as a gateway offers it: calls become events of the loop, where the membership lives.
+// Lines and watchers over the limits are RESOURCE_EXHAUSTED at once, and a line that does not say
+// who it is in time is DEADLINE_EXCEEDED.
 //
 // Order of lives: loop and state outlive the service, the service the grpc::Server. Let go of the
 // calls with shutdown() before the server's own shutdown, and keep the loop until that has
@@ -26,6 +28,9 @@ class ControlService final : public v1::Control::CallbackService {
     std::string model;  // its name
     std::string routing;
     absl::Duration heartbeat = absl::Milliseconds(500);
+    absl::Duration hello_timeout = absl::Seconds(10);  // of a line that has not said who it is
+    size_t max_lines = 4096 + 512;  // as many as there may be members, and some that come
+    size_t max_watchers = 8192;     // of placements, and of nodes
   };
 
   // All outlive the service. Hooks itself into the state's listeners.
@@ -57,6 +62,7 @@ class ControlService final : public v1::Control::CallbackService {
   void push_nodes();
   void let_go(ServerId server);
   void give_order(const PlacementControl::Order& order);
+  void end_lines_without_hello();
 
   EventLoop* const loop_;
   ClusterState* const state_;

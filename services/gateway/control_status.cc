@@ -1,7 +1,6 @@
 #include "services/gateway/control_status.h"
 
 #include "absl/strings/str_cat.h"
-#include "gateway/names.h"
 #include "services/server/control_codec.h"
 #include "services/server/serve.h"
 
@@ -83,8 +82,6 @@ v1::NodesUpdate nodes_update(const ClusterState& state) {
 absl::StatusOr<std::vector<NodeInfo>> nodes_from(const v1::NodesUpdate& message) {
   std::vector<NodeInfo> nodes;
   for (const v1::PlacedNode& node : message.nodes()) {
-    const absl::Status status = check_address("address", node.address());
-    if (!status.ok()) return status;
     if (!nodes.empty() && static_cast<int32_t>(nodes.back().server) >= node.server_no()) {
       return absl::InvalidArgumentError(
           absl::StrCat("nodes do not ascend at number ", node.server_no()));
@@ -97,6 +94,10 @@ absl::StatusOr<std::vector<NodeInfo>> nodes_from(const v1::NodesUpdate& message)
                      .cache_tokens = node.cache_tokens(),
                      .max_requests = node.max_requests(),
                      .load = from_proto(node.load())});
+    const absl::Status status = check_node_info(nodes.back());
+    if (status.ok()) continue;
+    return absl::InvalidArgumentError(
+        absl::StrCat("node number ", node.server_no(), ": ", status.message()));
   }
   return nodes;
 }

@@ -15,11 +15,12 @@ void EventLoop::post(Event event) {
     const std::lock_guard lock(mutex_);
     if (!stopped_) {
       events_.push_back(std::move(event));
-      event = nullptr;
+      // Under the lock, here and in stop(): once the event has run, the loop may be gone.
+      changed_.notify_one();
+      return;
     }
   }
-  if (event != nullptr) return event();
-  changed_.notify_one();
+  event();
 }
 
 void EventLoop::run(const Event& event) {
@@ -41,8 +42,8 @@ void EventLoop::stop() {
   {
     const std::lock_guard lock(mutex_);
     stopping_ = true;
+    changed_.notify_one();
   }
-  changed_.notify_one();
   if (thread_.joinable()) thread_.join();
 }
 

@@ -8,6 +8,7 @@
 #include "common/clock.h"
 #include "common/status_macros.h"
 #include "services/gateway/cluster_state.h"
+#include "services/gateway/control_role.h"
 #include "services/gateway/control_service.h"
 #include "services/gateway/event_loop.h"
 #include "services/gateway/gateway_metrics.h"
@@ -15,7 +16,6 @@
 #include "services/gateway/inference_service.h"
 #include "services/gateway/moe_router.h"
 #include "services/gateway/node_watcher.h"
-#include "services/gateway/plan_thread.h"
 #include "services/server/grpc_door.h"
 #include "services/server/leg_metrics.h"
 #include "services/server/log.h"
@@ -28,7 +28,6 @@ namespace {
 
 constexpr absl::Duration kHealthInterval = absl::Milliseconds(500);
 constexpr absl::Duration kStuckAfter = absl::Seconds(10);
-constexpr int kMissedHeartbeats = 6;
 constexpr char kRole[] = "gateway";
 
 // The parts in the order of their lives: what stands below uses what stands above.
@@ -40,6 +39,8 @@ class Gateway {
   ~Gateway() {
     door_ = nullptr;
     if (text_ != nullptr) text_->stop();
+    if (router_ != nullptr) router_->stop();
+    if (role_ != nullptr) role_->planner.stop();
     if (loop_ != nullptr) loop_->stop();
   }
 
@@ -64,9 +65,7 @@ class Gateway {
   std::unique_ptr<GatewayMetrics> gateway_metrics_;
   std::unique_ptr<LegMetrics> leg_metrics_;
   std::unique_ptr<MoeRouter> router_;
-  std::unique_ptr<Membership> membership_;
-  std::unique_ptr<PlanThread> planner_;
-  std::unique_ptr<PlacementControl> placement_;
+  std::unique_ptr<ControlRole> role_;
   std::unique_ptr<ClusterState> state_;
   std::unique_ptr<EventLoop> loop_;
   std::unique_ptr<EventLoop> text_;
@@ -118,13 +117,21 @@ absl::Status Gateway::start() {
 }
 
 absl::Status Gateway::make_router() {
+  // The router has no view before the loop and the membership are there.
+  const auto on_view = [this](int64_t version) {
+    loop_->post([this, version] {
+      role_->membership.router_uses(version);
+      state_->members_changed();
+    });
+  };
   ASSIGN_OR_RETURN(router_, MoeRouter::create(folder_, &clock_, leg_metrics_.get(),
                                               {.wire_out = *parse_dtype(flags_.wire_out),
                                                .wire_back = *parse_dtype(flags_.wire_back),
                                                .pool = flags_.server.pool(),
                                                .max_tokens = flags_.max_route_tokens,
                                                .leg_timeout = flags_.leg_timeout(),
-                                               .transport = flags_.transport}));
+                                               .transport = flags_.transport,
+                                               .on_view = on_view}));
   return absl::OkStatus();
 }
 
@@ -135,19 +142,8 @@ void Gateway::make_state() {
   text_ = std::make_unique<EventLoop>(&clock_);
   loop_->run([this] {
     if (flags_.is_control()) {
-      membership_ = std::make_unique<Membership>(
-          folder_.config, &clock_,
-          Membership::Options{.weights = fingerprint_of(*folder_.checkpoint),
-                              .allow_mixed = flags_.allow_mixed,
-                              .silence_limit = kMissedHeartbeats * flags_.heartbeat(),
-                              .first_version = absl::ToUnixMillis(absl::Now())});
-      planner_ =
-          std::make_unique<PlanThread>(&clock_, loop_.get(), [this] { state_->members_changed(); });
-      placement_ = std::make_unique<PlacementControl>(
-          folder_.config,
-          PlacementControl::Parts{
-              .clock = &clock_, .membership = membership_.get(), .planner = planner_.get()},
-          flags_.placement());
+      role_ = std::make_unique<ControlRole>(folder_, flags_, &clock_, loop_.get(),
+                                            [this] { state_->plan_made(); });
     }
     if (flags_.is_frontend()) {
       link_ = std::make_unique<GrpcNodeLink>(loop_.get(), &clock_, flags_.node_timeout());
@@ -169,13 +165,14 @@ void Gateway::make_state() {
                  table_->on_run_failed(handle, status);
                }});
     }
-    state_ = std::make_unique<ClusterState>(ClusterState::Parts{.clock = &clock_,
-                                                                .membership = membership_.get(),
-                                                                .table = table_.get(),
-                                                                .link = link_.get(),
-                                                                .placement = placement_.get()});
+    state_ = std::make_unique<ClusterState>(
+        ClusterState::Parts{.clock = &clock_,
+                            .membership = role_ != nullptr ? &role_->membership : nullptr,
+                            .table = table_.get(),
+                            .link = link_.get(),
+                            .placement = role_ != nullptr ? &role_->placement : nullptr});
     state_->on_tick = [this] { gateway_metrics_->update(state_.get()); };
-    if (membership_ != nullptr) state_->members_changed();
+    if (role_ != nullptr) state_->members_changed();
   });
 }
 
@@ -216,9 +213,10 @@ void Gateway::hook_router() {
   loop_->run([this] {
     state_->on_placement = [this, publish = std::move(state_->on_placement)] {
       publish();
-      router_->set_view(membership_->placement());
+      router_->set_view(role_->membership.placement());
     };
-    router_->set_view(membership_->placement());
+    role_->membership.router_uses(0);
+    router_->set_view(role_->membership.placement());
   });
 }
 
@@ -287,7 +285,7 @@ void Gateway::stop(StopSignal* stop) {
     }
   }
   text_->stop();
-  if (planner_ != nullptr) planner_->stop();
+  if (role_ != nullptr) role_->planner.stop();
   loop_->run([] {});
   control_ = nullptr;
   loop_->stop();

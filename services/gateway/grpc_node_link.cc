@@ -4,14 +4,14 @@
 #include <grpcpp/security/credentials.h>
 
 #include <algorithm>
-#include <chrono>
 #include <optional>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
 #include "common/check.h"
-#include "router/wire/grpc_handoff.h"
+#include "router/wire/frame.h"
 #include "router/wire/grpc_status.h"
+#include "services/gateway/grpc_node_calls.h"
 #include "services/server/log.h"
 #include "services/server/request_codec.h"
 
@@ -21,12 +21,25 @@ namespace {
 // The table watches deadlines itself; the call's own is for when the gateway is gone.
 constexpr absl::Duration kDeadlineSlack = absl::Seconds(5);
 
+// While pings are under way the loop turns this often, so that one that did not turn for longer
+// than kAway was away.
+constexpr absl::Duration kTurn = absl::Milliseconds(100);
+constexpr absl::Duration kAway = absl::Milliseconds(250);
+
+// gRPC ends a ping that is over its time by this much later, at most: otherwise it was gRPC's
+// threads that were away.
+constexpr absl::Duration kPingSlack = absl::Milliseconds(250);
+
+// After so many questions without a clear answer in a row the node is taken for silent all the
+// same: a machine that is always late would never lose one.
+constexpr int32_t kMaxUnclear = 3;
+
 std::shared_ptr<grpc::Channel> connect(const std::string& address) {
   grpc::ChannelArguments arguments;
   arguments.SetInt(GRPC_ARG_INITIAL_RECONNECT_BACKOFF_MS, 100);
   arguments.SetInt(GRPC_ARG_MIN_RECONNECT_BACKOFF_MS, 100);
   arguments.SetInt(GRPC_ARG_MAX_RECONNECT_BACKOFF_MS, 2000);
-  arguments.SetMaxReceiveMessageSize(-1);  // prompt logprobs of a long text
+  arguments.SetMaxReceiveMessageSize(kMaxFrameBytes);  // the most that a node's door sends
   return grpc::CreateCustomChannel(address, grpc::InsecureChannelCredentials(), arguments);
 }
 
@@ -44,90 +57,8 @@ v1::RunRequest to_message(const NodeRequest& request) {
 
 }  // namespace
 
-// Owned by the link until its OnDone() has been through the loop.
-class GrpcNodeLink::Call final : public grpc::ClientReadReactor<v1::RunResponse> {
- public:
-  Call(GrpcNodeLink* link, RunHandle handle, ServerId server, uint64_t incarnation,
-       v1::RunRequest request)
-      : server(server),
-        incarnation(incarnation),
-        link_(link),
-        handle_(handle),
-        request_(std::move(request)) {}
-
-  const ServerId server;
-  const uint64_t incarnation;
-
-  void start(v1::Attention::Stub* stub, std::optional<absl::Duration> time_left) {
-    if (time_left) {
-      context_.set_deadline(std::chrono::system_clock::now() +
-                            absl::ToChronoMicroseconds(*time_left));
-    }
-    stub->async()->Run(&context_, &request_, this);
-    hand_to_grpc(this);
-    StartRead(&message_);
-    StartCall();
-  }
-
-  void cancel() {
-    hand_to_grpc(this);
-    context_.TryCancel();
-  }
-
-  void OnReadDone(bool ok) override {
-    const GrpcReaction reaction(this);
-    if (!ok) return;
-    auto message = std::make_shared<v1::RunResponse>();  // std::function must be copyable
-    message->Swap(&message_);
-    link_->loop_->post(
-        [link = link_, handle = handle_, message] { link->on_message(handle, *message); });
-    hand_to_grpc(this);
-    StartRead(&message_);
-  }
-
-  void OnDone(const grpc::Status& status) override {
-    take_from_grpc(this);
-    link_->loop_->post([link = link_, handle = handle_, status] { link->on_done(handle, status); });
-  }
-
- private:
-  GrpcNodeLink* const link_;
-  const RunHandle handle_;
-  const v1::RunRequest request_;
-  grpc::ClientContext context_;
-  v1::RunResponse message_;
-};
-
-// Owned by the link until its end has been through the loop.
-class GrpcNodeLink::Ping {
- public:
-  Ping(GrpcNodeLink* link, ServerId server, uint64_t incarnation)
-      : link_(link), server_(server), incarnation_(incarnation) {}
-
-  void start(v1::Attention::Stub* stub, absl::Duration patience) {
-    context_.set_deadline(std::chrono::system_clock::now() + absl::ToChronoMicroseconds(patience));
-    hand_to_grpc(this);
-    stub->async()->Ping(&context_, &request_, &response_, [this](const grpc::Status& status) {
-      take_from_grpc(this);
-      link_->loop_->post([link = link_, server = server_, incarnation = incarnation_, status] {
-        link->on_pinged(server, incarnation, status);
-      });
-    });
-  }
-
-  void cancel() { context_.TryCancel(); }
-
- private:
-  GrpcNodeLink* const link_;
-  const ServerId server_;
-  const uint64_t incarnation_;
-  grpc::ClientContext context_;
-  v1::PingRequest request_;
-  v1::PingResponse response_;
-};
-
 GrpcNodeLink::GrpcNodeLink(EventLoop* loop, const Clock* clock, absl::Duration patience)
-    : loop_(loop), clock_(clock), patience_(patience) {}
+    : loop_(loop), clock_(clock), patience_(patience), present_at_(clock->now()) {}
 
 GrpcNodeLink::~GrpcNodeLink() { CHECK(!has_calls()); }
 
@@ -179,8 +110,8 @@ GrpcNodeLink::Node* GrpcNodeLink::find(ServerId server, uint64_t incarnation) {
 }
 
 absl::Time GrpcNodeLink::look() {
+  const absl::Time now = note_presence();
   absl::Time next = absl::InfiniteFuture();
-  const absl::Time now = clock_->now();
   for (auto& [server, node] : nodes_) {
     const NodeKey key(server, node.incarnation);
     const bool is_of_interest = node.is_silent || num_calls_.count(key) > 0;
@@ -193,24 +124,45 @@ absl::Time GrpcNodeLink::look() {
     ping->start(node.stub.get(), patience_);
     pings_[key] = std::move(ping);
   }
-  return next;
+  return pings_.empty() ? next : std::min(next, now + kTurn);
+}
+
+// What the loop was busy with does not matter: for as long it heard no answers.
+absl::Time GrpcNodeLink::note_presence() {
+  const absl::Time now = clock_->now();
+  if (now - std::exchange(present_at_, now) > kAway) away_until_ = now;
+  return now;
 }
 
 // Any other status is an answer, if only of an older node that does not know the question.
 void GrpcNodeLink::on_pinged(ServerId server, uint64_t incarnation, const grpc::Status& status) {
-  pings_.erase({server, incarnation});
+  const absl::Time now = note_presence();
+  const auto ping = pings_.find({server, incarnation});
+  const absl::Time started = ping->second->started;
+  pings_.erase(ping);
   Node* const node = find(server, incarnation);
   if (node == nullptr || is_ending_) return;
-  node->next_ping = clock_->now() + kPingInterval;
-  const bool is_silent = status.error_code() == grpc::StatusCode::DEADLINE_EXCEEDED ||
-                         status.error_code() == grpc::StatusCode::UNAVAILABLE;
-  if (is_silent && !node->is_silent) {
+  const bool is_over_time = status.error_code() == grpc::StatusCode::DEADLINE_EXCEEDED;
+  const bool was_away = away_until_ > started || now - started > patience_ + kPingSlack;
+  if (is_over_time && was_away && ++node->num_unclear <= kMaxUnclear) {
+    node->next_ping = now;
+    return;
+  }
+  node->num_unclear = 0;
+  node->next_ping = now + kPingInterval;
+  if (is_over_time || status.error_code() == grpc::StatusCode::UNAVAILABLE) {
+    set_silent(server, node, status);
+  } else {
+    node->is_silent = false;
+  }
+}
+
+void GrpcNodeLink::set_silent(ServerId server, Node* node, const grpc::Status& status) {
+  if (!std::exchange(node->is_silent, true)) {
     log_warn("an attention node does not answer",
              {{"server_no", static_cast<int32_t>(server)}, {"status", from_grpc(status)}});
   }
-  node->is_silent = is_silent;
-  if (!is_silent) return;
-  lose_runs(server, incarnation,
+  lose_runs(server, node->incarnation,
             absl::UnavailableError(absl::StrCat("attention node ", static_cast<int32_t>(server),
                                                 " does not answer: ", status.error_message())));
 }

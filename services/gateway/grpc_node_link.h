@@ -3,7 +3,8 @@
 //
 // A node with runs is asked now and then whether it is there. One that does not answer in time, for
 // it hangs or its line is cut, has lost its runs as one has that was killed, and is given no more
-// until it answers again.
+// until it answers again. A question whose time passed while this process was itself away (it was
+// stopped, its machine was) says nothing of the node: it is asked again at once.
 //
 // The loop's thread calls everything here; gRPC's threads only post. No call may be under way when
 // this goes: cancel_all(), and wait until has_calls() says no.
@@ -64,7 +65,8 @@ class GrpcNodeLink final : public NodeLink {
 
   struct Node {
     uint64_t incarnation = 0;
-    bool is_silent = false;  // the last ping was not answered
+    bool is_silent = false;   // the last ping was not answered
+    int32_t num_unclear = 0;  // pings in a row whose time passed while we were away
     absl::Time next_ping = absl::InfinitePast();
     std::string address;
     std::shared_ptr<grpc::Channel> channel;
@@ -74,6 +76,8 @@ class GrpcNodeLink final : public NodeLink {
   void on_message(RunHandle handle, const v1::RunResponse& message);
   void on_done(RunHandle handle, const grpc::Status& status);
   void on_pinged(ServerId server, uint64_t incarnation, const grpc::Status& status);
+  absl::Time note_presence();
+  void set_silent(ServerId server, Node* node, const grpc::Status& status);
   void lose_runs(ServerId server, uint64_t incarnation, const absl::Status& status);
   void fail_later(RunHandle handle, const absl::Status& status);
   Node* find(ServerId server, uint64_t incarnation);
@@ -89,6 +93,8 @@ class GrpcNodeLink final : public NodeLink {
   using NodeKey = std::pair<ServerId, uint64_t>;  // with the incarnation
   std::map<NodeKey, int32_t> num_calls_;          // over 0
   std::map<NodeKey, std::unique_ptr<Ping>> pings_;
+  absl::Time present_at_;                         // when the loop was last seen to turn
+  absl::Time away_until_ = absl::InfinitePast();  // the end of the last time that it did not
   bool is_ending_ = false;
 };
 

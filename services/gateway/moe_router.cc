@@ -114,6 +114,7 @@ void MoeRouter::work() {
 void MoeRouter::use_view(const ClusterView& view) {
   transport_->set_servers(view);
   experts_->set_placement(placement_of(view, config_.num_layers, config_.moe.gate.num_experts));
+  options_.on_view(view.version);
 }
 
 void MoeRouter::answer(std::vector<Job> jobs) {

@@ -8,6 +8,7 @@
 
 #include <condition_variable>
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <mutex>
 #include <optional>
@@ -35,6 +36,8 @@ class MoeRouter final : public MoeHandler {
     int32_t max_waiting = 1024;  // frames; more are refused
     absl::Duration leg_timeout = absl::Seconds(10);
     TransportFlags transport;
+    // On the router's thread: from now on no layer is asked for by an older view.
+    std::function<void(int64_t version)> on_view = [](int64_t) {};
   };
 
   // Loads the gates and starts the thread. All outlive the router; `legs` hears of every leg on the

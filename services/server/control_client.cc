@@ -8,7 +8,7 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
-#include "absl/time/clock.h"
+#include "common/clock.h"
 #include "router/wire/grpc_status.h"
 #include "router/wire/reconnect_pause.h"
 #include "services/server/control_channel.h"
@@ -98,6 +98,8 @@ class ControlClient::Impl {
   const Listener listener_;
   const std::unique_ptr<v1::Control::Stub> stub_;
 
+  const SystemClock clock_;  // the wall's may be set back, and heartbeats would stop
+
   // Of the client's thread.
   ReconnectPause pause_;
   std::string logged_;
@@ -145,7 +147,7 @@ absl::Status ControlClient::Impl::run_line() {
   listener_.on_hello(&facts);
   to_proto(facts, hello.mutable_hello());
   Lock lock(mutex_);
-  deadline_ = absl::Now() + options_.welcome_timeout;
+  deadline_ = clock_.now() + options_.welcome_timeout;
   num_late_beats_ = 0;
   if (line.can_write()) line.write(std::move(hello));
   const absl::Status followed = follow(&line, &lock);
@@ -160,7 +162,7 @@ absl::Status ControlClient::Impl::follow(ControlLine* line, Lock* lock) {
       on_message(*message, lock);
     } else if (line->end()) {
       return absl::OkStatus();
-    } else if (absl::Now() >= deadline_ || (beat_now_ && registered_)) {
+    } else if (clock_.now() >= deadline_ || (beat_now_ && registered_ && line->can_write())) {
       const absl::Status status = on_deadline(line, lock);
       if (!status.ok()) {
         line->cancel();
@@ -197,7 +199,7 @@ void ControlClient::Impl::on_welcome(const v1::Welcome& welcome, Lock* lock) {
   registered_ = true;
   ever_registered_ = true;
   interval_ = std::clamp(absl::Milliseconds(welcome.heartbeat_ms()), kShortestBeat, kLongestBeat);
-  deadline_ = absl::Now();  // the load is told at once
+  deadline_ = clock_.now();  // the load is told at once
   lock->unlock();
   logged_.clear();
   log_info("registered", {{"control", options_.control},
@@ -207,14 +209,16 @@ void ControlClient::Impl::on_welcome(const v1::Welcome& welcome, Lock* lock) {
   lock->lock();
 }
 
+// A heartbeat is due; or one is asked for, and the line takes it. One that is asked for while the
+// one before is still on its way waits for it, and only intervals that pass so count as late.
 absl::Status ControlClient::Impl::on_deadline(ControlLine* line, Lock* lock) {
   if (!registered_) {
     return absl::DeadlineExceededError(absl::StrCat(
         "control does not answer within ", absl::FormatDuration(options_.welcome_timeout)));
   }
-  beat_now_ = false;
-  deadline_ = absl::Now() + interval_;
+  deadline_ = clock_.now() + interval_;
   if (line->can_write()) {
+    beat_now_ = false;
     num_late_beats_ = 0;
     beat(line, lock);
   } else if (++num_late_beats_ >= kSilentBeats) {
@@ -236,11 +240,11 @@ void ControlClient::Impl::beat(ControlLine* line, Lock* lock) {
 
 // gRPC is done with the line when it says so, and not before may the line be destroyed.
 absl::Status ControlClient::Impl::end_line(ControlLine* line, Lock* lock) {
-  const absl::Time patience = absl::Now() + kFarewell;
+  const absl::Time patience = clock_.now() + kFarewell;
   const auto is_settled = [line] { return line->can_write() || line->end().has_value(); };
-  while (!is_settled() && absl::Now() < patience) wait_until(patience, lock);
+  while (!is_settled() && clock_.now() < patience) wait_until(patience, lock);
   if (line->can_write()) line->close();
-  while (!line->end() && absl::Now() < patience) wait_until(patience, lock);
+  while (!line->end() && clock_.now() < patience) wait_until(patience, lock);
   if (!line->end()) line->cancel();
   changed_.wait(*lock, [line] { return line->end().has_value(); });
   const absl::Status status = from_grpc(*line->end());
@@ -248,12 +252,13 @@ absl::Status ControlClient::Impl::end_line(ControlLine* line, Lock* lock) {
 }
 
 void ControlClient::Impl::sleep(absl::Duration pause, Lock* lock) {
-  const absl::Time until = absl::Now() + pause;
-  while (!is_leaving_ && absl::Now() < until) wait_until(until, lock);
+  const absl::Time until = clock_.now() + pause;
+  while (!is_leaving_ && clock_.now() < until) wait_until(until, lock);
 }
 
 void ControlClient::Impl::wait_until(absl::Time until, Lock* lock) {
-  const absl::Duration left = std::clamp(until - absl::Now(), absl::ZeroDuration(), absl::Hours(1));
+  const absl::Duration left =
+      std::clamp(until - clock_.now(), absl::ZeroDuration(), absl::Hours(1));
   changed_.wait_for(*lock, absl::ToChronoNanoseconds(left));
 }
 

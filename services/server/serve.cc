@@ -5,7 +5,7 @@
 #include <iostream>
 #include <random>
 
-#include "absl/time/clock.h"
+#include "common/clock.h"
 #include "common/host_memory.h"
 #include "services/server/log.h"
 
@@ -59,13 +59,14 @@ void exit_if_stopped(StopSignal* stop) {
 }
 
 void drain(const DrainOptions& options, ControlClient* control, StopSignal* stop) {
-  const absl::Time start = absl::Now();
-  const auto say = [start](const char* why) {
-    log_info("drained", {{"why", why}, {"seconds", absl::ToDoubleSeconds(absl::Now() - start)}});
+  const SystemClock clock;
+  const absl::Time start = clock.now();
+  const auto say = [&](const char* why) {
+    log_info("drained", {{"why", why}, {"seconds", absl::ToDoubleSeconds(clock.now() - start)}});
   };
   log_info("draining", {{"timeout_seconds", absl::ToDoubleSeconds(options.timeout)}});
   control->drain();
-  while (absl::Now() - start < options.timeout) {
+  while (clock.now() - start < options.timeout) {
     if (control->may_leave()) return say("control lets it go");
     if (!control->registered() && options.is_idle()) {
       return say("control is away and nobody asks");

@@ -9,8 +9,8 @@
 #include <csignal>
 #include <cstdint>
 
-#include "absl/time/clock.h"
 #include "common/check.h"
+#include "common/clock.h"
 
 namespace conclave {
 namespace {
@@ -50,9 +50,10 @@ StopSignal::~StopSignal() {
 }
 
 bool StopSignal::wait(absl::Duration timeout) {
-  const absl::Time until = absl::Now() + timeout;
+  const SystemClock clock;
+  const absl::Time until = clock.now() + timeout;
   while (status().ok()) {
-    const absl::Duration left = until - absl::Now();
+    const absl::Duration left = until - clock.now();
     pollfd fds[] = {{signals_, POLLIN, 0}, {requests_, POLLIN, 0}};
     if (poll(fds, 2, to_poll_ms(left)) > 0) {
       if ((fds[1].revents & POLLIN) != 0) {

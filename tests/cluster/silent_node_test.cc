@@ -2,12 +2,14 @@
 // to the gateway is cut. What a cluster keeps then, without control's help:
 //   - its requests go on at another node with the same ids, while it is still silent;
 //   - it gets requests again once it answers.
+// And a gateway that was itself away takes no node for silent.
 
 #include <gtest/gtest.h>
 #include <signal.h>
 
 #include <array>
 
+#include "absl/time/clock.h"
 #include "tests/cluster/test_cluster.h"
 #include "tests/support/golden.h"
 
@@ -27,6 +29,12 @@ class SilentNodeTest : public testing::Test {
   // Counted by every step; the gauges of what runs are of the last second.
   double num_tokens(int32_t i) {
     return scrape(node(i)->ready()->metrics).at("conclave_node_tokens_total");
+  }
+
+  // As of the gateway's last tick.
+  double num_replays() {
+    return scrape(cluster_->find(ClusterRole::kGateway, 0)->ready()->metrics)
+        .at("conclave_replays_total");
   }
 
   // The one that has the only request.
@@ -49,15 +57,36 @@ TEST_F(SilentNodeTest, ItsRequestsGoOnElsewhereAndItIsTakenBack) {
   });
   EXPECT_TRUE(result.status.ok()) << result.status.error_message();
   EXPECT_EQ(result.answer.ids, expected.answer.ids);
-  EXPECT_GE(scrape(cluster_->find(ClusterRole::kGateway, 0)->ready()->metrics)
-                .at("conclave_replays_total"),
-            1);
+  EXPECT_TRUE(eventually(absl::Seconds(5), [&] { return num_replays() >= 1; }));
 
   node(silent)->signal(SIGCONT);
   node(1 - silent)->signal(SIGKILL);
   const Generated again = generate(cluster_->address(), request_of(300));
   EXPECT_TRUE(again.status.ok()) << again.status.error_message();
   EXPECT_EQ(again.answer.ids, expected.answer.ids);
+}
+
+// The node is stopped so that a question to it is under way when the gateway is stopped, too: its
+// time passes, and the answer comes.
+TEST_F(SilentNodeTest, AGatewayThatWasItselfAwayReplaysNothing) {
+  const Generated expected = generate(cluster_->address(), request_of(300));
+  const double replays = num_replays();
+  const std::array<double, 2> before = {num_tokens(0), num_tokens(1)};
+  const Generated result = generate_while(cluster_->address(), 300, [&] {
+    ChildProcess* const busy = node(busy_node(before));
+    ChildProcess* const gateway = cluster_->find(ClusterRole::kGateway, 0);
+    busy->signal(SIGSTOP);
+    absl::SleepFor(absl::Milliseconds(250));  // longer than a ping's interval, less than patience
+    gateway->signal(SIGSTOP);
+    absl::SleepFor(absl::Seconds(2));
+    busy->signal(SIGCONT);
+    absl::SleepFor(absl::Milliseconds(100));
+    gateway->signal(SIGCONT);
+  });
+  EXPECT_TRUE(result.status.ok()) << result.status.error_message();
+  EXPECT_EQ(result.answer.ids, expected.answer.ids);
+  absl::SleepFor(absl::Seconds(1));  // past the gateway's next tick
+  EXPECT_EQ(num_replays(), replays);
 }
 
 }  // namespace

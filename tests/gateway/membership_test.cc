@@ -1,14 +1,12 @@
-// Who joins and who does not; a name keeps its number; silence takes out; the view's version rises
-// with every change and never falls; coverage and exactness are of who is there now, and readiness
-// latches; a draining server goes only when nobody can miss it.
+// Who joins and who does not; a name keeps its number; silence takes out; coverage and exactness
+// are of who is there now, and readiness latches.
 
 #include "gateway/membership.h"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
-#include "tests/gateway/fake_cluster.h"
-#include "tests/support/manual_clock.h"
+#include "tests/gateway/membership_fixture.h"
 
 namespace conclave {
 namespace {
@@ -16,38 +14,6 @@ namespace {
 using testing::ElementsAre;
 using testing::HasSubstr;
 using testing::IsEmpty;
-
-class MembershipTest : public testing::Test {
- protected:
-  ServerId join(ServerFacts facts) {
-    const absl::StatusOr<ServerId> server = membership_.join(std::move(facts));
-    EXPECT_TRUE(server.ok()) << server.status();
-    return server.ok() ? *server : kNoServer;
-  }
-  absl::Status refusal(ServerFacts facts) {
-    const int64_t version = membership_.placement().version;
-    const absl::Status status = membership_.join(std::move(facts)).status();
-    EXPECT_EQ(membership_.placement().version, version);
-    return status;
-  }
-  void beat(ServerId server, Heartbeat heartbeat = {}) {
-    const absl::Status status = membership_.heartbeat(server, std::move(heartbeat));
-    EXPECT_TRUE(status.ok()) << status;
-  }
-  void drain(ServerId server) { beat(server, {.draining = true}); }
-  int64_t version() const { return membership_.placement().version; }
-  // As the loop does: it looks often.
-  void pass(absl::Duration duration) {
-    for (; duration > absl::ZeroDuration(); duration -= absl::Milliseconds(500)) {
-      clock_.advance(absl::Milliseconds(500));
-      for (const ServerId server : membership_.expire()) gone_.push_back(server);
-    }
-  }
-
-  ManualClock clock_;
-  std::vector<ServerId> gone_;
-  Membership membership_{four_layers(), &clock_, {.weights = kWeights, .first_version = 100}};
-};
 
 TEST_F(MembershipTest, NamesKeepTheirNumbers) {
   const ServerId a = join(attention_node("a"));
@@ -70,6 +36,21 @@ TEST_F(MembershipTest, ALiveNameIsTaken) {
   ServerFacts other = expert_server("a", experts(0, 8));
   other.incarnation = 77;
   EXPECT_EQ(refusal(other).code(), absl::StatusCode::kAlreadyExists);
+}
+
+TEST_F(MembershipTest, ALiveAddressIsTaken) {
+  const ServerId a = join(expert_server("a", experts(0, 8)));
+  ServerFacts again = expert_server("b", experts(0, 8));
+  again.address = expert_server("a", experts(0, 8)).address;
+  again.incarnation = 77;
+  const absl::Status status = refusal(again);
+  EXPECT_EQ(status.code(), absl::StatusCode::kAlreadyExists);
+  EXPECT_THAT(std::string(status.message()), HasSubstr("\"a:50052\" is in use"));
+  ServerFacts node = attention_node("c");
+  node.address = again.address;
+  EXPECT_EQ(refusal(node).code(), absl::StatusCode::kAlreadyExists);
+  membership_.leave(a);
+  join(again);
 }
 
 TEST_F(MembershipTest, WhatCannotBeTrueIsRefused) {
@@ -164,32 +145,6 @@ TEST_F(MembershipTest, ShortLimitsCountThoughWeLookLessOften) {
   EXPECT_EQ(brisk.expire().size(), 1);
 }
 
-TEST_F(MembershipTest, VersionsRiseWithTheViewAlone) {
-  EXPECT_EQ(version(), 100);
-  const ServerId a = join(attention_node("a"));
-  EXPECT_EQ(version(), 100);  // nodes hold no experts
-  const ServerId e = join(expert_server("e", experts(0, 8)));
-  EXPECT_EQ(version(), 101);
-  beat(e);
-  beat(a, {.placement_version = 101});
-  EXPECT_EQ(version(), 101);
-  drain(e);
-  EXPECT_EQ(version(), 102);
-  EXPECT_TRUE(membership_.placement().servers[0].draining);
-  drain(a);
-  EXPECT_EQ(version(), 102);
-  membership_.leave(e);
-  membership_.leave(e);
-  EXPECT_EQ(version(), 103);
-}
-
-TEST_F(MembershipTest, VersionsNeverFallBehindWhatNodesHaveSeen) {
-  const ServerId a = join(attention_node("a"));
-  beat(a, {.placement_version = 5000});
-  EXPECT_GT(version(), 5000);
-  EXPECT_FALSE(membership_.heartbeat(a, {.placement_version = -1}).ok());
-}
-
 TEST_F(MembershipTest, CoverageIsOfNowAndReadinessLatches) {
   EXPECT_EQ(membership_.coverage().num_total, 24);
   EXPECT_EQ(membership_.coverage().num_covered, 0);
@@ -205,51 +160,6 @@ TEST_F(MembershipTest, CoverageIsOfNowAndReadinessLatches) {
   membership_.leave(b);
   EXPECT_EQ(membership_.coverage().num_covered, 15);
   EXPECT_TRUE(membership_.ever_covered());
-}
-
-TEST_F(MembershipTest, ADrainingServerGoesWhenNodesKnowThatOthersHoldItsExperts) {
-  const ServerId node = join(attention_node("n"));
-  const ServerId a = join(expert_server("a", experts(0, 8)));
-  const ServerId b = join(expert_server("b", experts(0, 5)));
-  EXPECT_FALSE(membership_.may_leave(a));  // it does not drain
-  drain(a);
-  beat(node, {.placement_version = version()});
-  EXPECT_FALSE(membership_.may_leave(a));  // 5, 6, 7 live nowhere else
-  const ServerId c = join(expert_server("c", experts(5, 3)));
-  EXPECT_FALSE(membership_.may_leave(a));  // the node has not heard of it
-  beat(node, {.placement_version = version()});
-  EXPECT_TRUE(membership_.may_leave(a));
-  const ServerId late = join(attention_node("late"));
-  EXPECT_FALSE(membership_.may_leave(a));
-  beat(late, {.placement_version = version()});
-  EXPECT_TRUE(membership_.may_leave(a));
-
-  drain(c);  // two that drain cannot rely on each other
-  EXPECT_FALSE(membership_.may_leave(a));
-  EXPECT_FALSE(membership_.may_leave(c));
-  EXPECT_FALSE(membership_.may_leave(b));
-  beat(c);                                 // it stays after all
-  EXPECT_FALSE(membership_.may_leave(a));  // what nodes knew before does not count
-  beat(node, {.placement_version = version()});
-  beat(late, {.placement_version = version()});
-  EXPECT_TRUE(membership_.may_leave(a));
-}
-
-TEST_F(MembershipTest, WithoutNodesNobodyIsMissed) {
-  const ServerId a = join(expert_server("a", experts(0, 8)));
-  EXPECT_FALSE(membership_.may_leave(a));
-  drain(a);
-  EXPECT_TRUE(membership_.may_leave(a));
-  EXPECT_FALSE(membership_.may_leave(ServerId{99}));
-}
-
-TEST_F(MembershipTest, ADrainingNodeGoesWithoutRequests) {
-  const ServerId a = join(attention_node("a"));
-  beat(a, {.draining = true, .node = {.num_waiting = 1}});
-  EXPECT_FALSE(membership_.may_leave(a));
-  EXPECT_TRUE(membership_.nodes()[0].draining);
-  drain(a);
-  EXPECT_TRUE(membership_.may_leave(a));
 }
 
 TEST_F(MembershipTest, StatusTellsWhatWasSaid) {

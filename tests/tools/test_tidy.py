@@ -166,6 +166,14 @@ class ShapeTest(TidyTest):
         self.assert_clean({**test, "tests/a_test.cc": '// DISABLED_B\nauto a = "DISABLED_C";\n'})
 
 
+    def test_what_waits_takes_a_clock(self):
+        added = {"services/server/CMakeLists.txt": "add_library(a serve.cc log.cc)\n",
+                 "services/server/log.cc": "write(absl::Now());\n"}
+        self.assert_clean({**added, "services/server/serve.cc": "// not absl::Now()\n"})
+        waits = {"services/server/serve.cc": "\nwhile (absl::Now() < end) look();\n"}
+        self.assert_found({**added, **waits}, "services/server/serve.cc:2: the wall's clock")
+
+
 class IncludesTest(TidyTest):
     def include(self, path, included):
         listed = {f"{Path(path).parent}/CMakeLists.txt": f"add_library(a config.cc {path[-4:]})\n"}

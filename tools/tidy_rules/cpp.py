@@ -9,6 +9,17 @@ MAX_FUNCTION_LINES = 60
 RETURNS_A_TABLE = re.compile(r"\{\s*return\s*\{")
 
 
+# Processes wait by the monotonic clock, for the wall's may be set back. These tell the time of day:
+# to people, to other processes, or read a client's deadline.
+WAITING_FOLDERS = ("services/server/", "services/gateway/", "services/attention_node/")
+TELL_THE_TIME = {
+    "services/gateway/control_role.cc",
+    "services/gateway/inference_service.cc",
+    "services/server/log.cc",
+    "services/server/metrics.cc",
+}
+
+
 def check(tree):
     for source in tree.sources:
         if source.is_cpp:
@@ -30,11 +41,15 @@ def check_header(source):
 
 
 def check_words(source, in_house):
+    path = str(source.path)
+    waits = path.startswith(WAITING_FOLDERS) and path not in TELL_THE_TIME
     for number, line in enumerate(source.code.split("\n"), 1):
         if re.search(r"\bDISABLED_\w", line):
             yield source.path, number, "a disabled test; mend it or remove it"
         if in_house and re.search(r"\bthrow\b", line):
             yield source.path, number, "no exceptions of ours; return absl::Status"
+        if waits and re.search(r"\babsl::Now\(", line):
+            yield source.path, number, "the wall's clock may be set back; what waits takes a Clock"
 
 
 def too_long(path, line, num_lines):

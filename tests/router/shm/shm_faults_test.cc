@@ -4,10 +4,12 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <signal.h>
+#include <sys/resource.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include <cstring>
+#include <ctime>
 
 #include "tests/router/shm/shm_fixture.h"
 
@@ -61,6 +63,37 @@ class ServingChild {
   pid_t pid_ = 0;
   std::string endpoint_;
 };
+
+// So few that one more can be opened.
+class FewDescriptors {
+ public:
+  FewDescriptors() {
+    getrlimit(RLIMIT_NOFILE, &before_);
+    const int lowest_free = dup(0);
+    close(lowest_free);
+    rlimit few = before_;
+    few.rlim_cur = static_cast<rlim_t>(lowest_free) + 1;
+    setrlimit(RLIMIT_NOFILE, &few);
+  }
+  ~FewDescriptors() { setrlimit(RLIMIT_NOFILE, &before_); }
+
+ private:
+  rlimit before_{};
+};
+
+TEST_F(ShmFaultsTest, WithoutDescriptorsItWaitsAndDoesNotSpin) {
+  Engine engine;
+  {
+    const FewDescriptors few;
+    const auto client = connect_to(*ShmEndpoint::parse(engine.server().endpoint()));
+    ASSERT_TRUE(client.ok()) << client.status();
+    const std::clock_t before = std::clock();
+    usleep(500'000);
+    EXPECT_LT(std::clock() - before, CLOCKS_PER_SEC / 10);
+  }
+  const auto transport = connect(engine.server().endpoint());
+  EXPECT_TRUE(wait_for_link(transport.get()));
+}
 
 TEST_F(ShmFaultsTest, AKilledServerIsNoticedAtOnce) {
   ServingChild child;

@@ -4,6 +4,8 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <functional>
+
 #include "services/gateway/control_status.h"
 
 namespace conclave {
@@ -18,7 +20,12 @@ std::vector<NodeInfo> some_nodes() {
                       .num_pages = 40,
                       .num_free_pages = 5,
                       .num_tokens = int64_t{6} << 40};
-  return {{.server = ServerId{0}, .incarnation = 7, .id = "a", .address = "h:1"},
+  return {{.server = ServerId{0},
+           .incarnation = 7,
+           .id = "a",
+           .address = "h:1",
+           .cache_tokens = 1,
+           .max_requests = 1},
           {.server = ServerId{3},
            .incarnation = UINT64_MAX,
            .id = "b",
@@ -53,16 +60,41 @@ TEST(NodeNewsTest, ComesThroughUnchanged) {
   }
 }
 
-TEST(NodeNewsTest, WhatCannotBeIsRefused) {
+// Changes the second of some_nodes() and says what comes of it.
+std::string refusal(const std::function<void(v1::PlacedNode*)>& change) {
   const SystemClock clock;
   ClusterState state({.clock = &clock});
   state.nodes_changed(some_nodes(), {});
   v1::NodesUpdate update = nodes_update(state);
-  update.mutable_nodes(1)->set_server_no(0);
-  EXPECT_THAT(nodes_from(update).status().ToString(), HasSubstr("do not ascend at number 0"));
-  update = nodes_update(state);
-  update.mutable_nodes(0)->set_address("nowhere");
-  EXPECT_THAT(nodes_from(update).status().ToString(), HasSubstr("HOST:PORT"));
+  change(update.mutable_nodes(1));
+  const absl::Status status = nodes_from(update).status();
+  EXPECT_EQ(status.code(), absl::StatusCode::kInvalidArgument) << status;
+  return std::string(status.message());
+}
+
+TEST(NodeNewsTest, WhatCannotBeIsRefused) {
+  EXPECT_THAT(refusal([](auto* node) { node->set_server_no(0); }),
+              HasSubstr("do not ascend at number 0"));
+  EXPECT_THAT(refusal([](auto* node) { node->set_address("nowhere"); }), HasSubstr("HOST:PORT"));
+  EXPECT_THAT(refusal([](auto* node) { node->clear_server_id(); }),
+              HasSubstr("node number 3: server_id is empty"));
+  EXPECT_THAT(refusal([](auto* node) { node->clear_cache_tokens(); }),
+              HasSubstr("node number 3: cache_tokens is 0"));
+  EXPECT_THAT(refusal([](auto* node) { node->set_cache_tokens(INT64_MAX); }),
+              HasSubstr("cache_tokens is"));
+  EXPECT_THAT(refusal([](auto* node) { node->set_max_requests(-1); }),
+              HasSubstr("max_requests is -1"));
+  EXPECT_THAT(refusal([](auto* node) { node->mutable_load()->set_num_free_pages(-3); }),
+              HasSubstr("num_free_pages is -3"));
+}
+
+TEST(NodeNewsTest, NumbersBeginAtZero) {
+  const SystemClock clock;
+  ClusterState state({.clock = &clock});
+  state.nodes_changed(some_nodes(), {});
+  v1::NodesUpdate update = nodes_update(state);
+  update.mutable_nodes(0)->set_server_no(-1);
+  EXPECT_THAT(nodes_from(update).status().ToString(), HasSubstr("server_no is -1"));
 }
 
 }  // namespace

@@ -37,7 +37,11 @@ class ControlClientTest : public testing::Test {
                                .longest_pause = absl::Milliseconds(50),
                                .refused_pause = absl::Milliseconds(20)},
         ControlClient::Listener{
-            .heartbeat = [] { return Heartbeat{.experts = {.num_queued_legs = 5}}; },
+            .heartbeat =
+                [this] {
+                  return Heartbeat{.experts = {.num_queued_legs = 5,
+                                               .picks = std::vector<int64_t>(num_picks_, 1)}};
+                },
             .on_registered = [this] { ++num_registered_; },
             .on_refused =
                 [this](const absl::Status& why) {
@@ -49,6 +53,7 @@ class ControlClientTest : public testing::Test {
   bool eventually(const std::function<bool()>& condition) { return control_.eventually(condition); }
 
   FakeControl control_;
+  std::atomic<size_t> num_picks_ = 0;  // in a heartbeat: how long it is
   std::atomic<int> num_registered_ = 0;
   std::atomic<int> num_refused_ = 0;
   absl::Status refused_;  // once num_refused_ says so
@@ -150,6 +155,24 @@ TEST_F(ControlClientTest, DrainsUntilControlLetsItGo) {
   control_.say_goodbye();
   EXPECT_TRUE(eventually([&] { return client->may_leave(); }));
   EXPECT_TRUE(client->registered());
+}
+
+TEST_F(ControlClientTest, NewsBehindASlowWriteWaitAndCutNoLine) {
+  control_.set_heartbeat(60'000);
+  num_picks_ = 3'000'000;  // more than gRPC takes before the other side reads
+  control_.stop_reading();
+  const auto client = this->client();
+  ASSERT_TRUE(eventually([&] { return control_.heartbeats().size() == 1; }));
+  for (int i = 0; i < 20; ++i) {
+    client->beat_now();
+    absl::SleepFor(absl::Milliseconds(5));
+  }
+  EXPECT_TRUE(client->registered());
+  EXPECT_EQ(control_.heartbeats().size(), 1);
+  // One was on its way, and one comes after it: with what there is to say now.
+  control_.go_on();
+  EXPECT_TRUE(eventually([&] { return control_.heartbeats().size() == 3; }));
+  EXPECT_EQ(num_registered_, 1);
 }
 
 v1::PlacementUpdate placement(int64_t version) {

@@ -44,6 +44,17 @@ class FakeControl final : public v1::Control::Service {
   void answer(grpc::Status status) {
     with_lock([&] { answer_ = std::move(status); });
   }
+  // In milliseconds, from the next welcome on.
+  void set_heartbeat(int32_t interval_ms) {
+    with_lock([&] { heartbeat_ms_ = interval_ms; });
+  }
+  // Once the next heartbeat is read, no other is until go_on().
+  void stop_reading() {
+    with_lock([this] { reads_ = false; });
+  }
+  void go_on() {
+    with_lock([this] { reads_ = true; });
+  }
   void say_goodbye() {
     with_lock([this] { says_goodbye_ = true; });
   }
@@ -84,7 +95,7 @@ class FakeControl final : public v1::Control::Service {
     if (!answer.ok()) return answer;
     v1::RegisterResponse welcome;
     welcome.mutable_welcome()->set_server_no(7);
-    welcome.mutable_welcome()->set_heartbeat_ms(20);
+    welcome.mutable_welcome()->set_heartbeat_ms(copy(heartbeat_ms_));
     stream->Write(welcome);
     while (stream->Read(&request)) on_heartbeat(request.heartbeat(), stream);
     with_lock([this] { --num_lines_; });
@@ -97,6 +108,10 @@ class FakeControl final : public v1::Control::Service {
       heartbeats_.push_back(beat);
       says_goodbye = says_goodbye_ && beat.draining();
     });
+    {
+      std::unique_lock lock(mutex_);
+      changed_.wait(lock, [this] { return reads_ || is_stopping_; });
+    }
     if (!says_goodbye) return;
     v1::RegisterResponse goodbye;
     goodbye.mutable_goodbye();
@@ -133,6 +148,8 @@ class FakeControl final : public v1::Control::Service {
   mutable std::mutex mutex_;
   mutable std::condition_variable changed_;
   grpc::Status answer_;
+  int32_t heartbeat_ms_ = 20;
+  bool reads_ = true;
   bool says_goodbye_ = false;
   bool is_stopping_ = false;
   std::vector<v1::PlacementUpdate> placements_;
