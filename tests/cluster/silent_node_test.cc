@@ -66,8 +66,8 @@ TEST_F(SilentNodeTest, ItsRequestsGoOnElsewhereAndItIsTakenBack) {
   EXPECT_EQ(again.answer.ids, expected.answer.ids);
 }
 
-// The node is stopped so that a question to it is under way when the gateway is stopped, too: its
-// time passes, and the answer comes.
+// The node is stopped so that a question to it is under way when the gateway is stopped, too, and
+// its time is over when the gateway goes on. The node is back soon enough for the next question.
 TEST_F(SilentNodeTest, AGatewayThatWasItselfAwayReplaysNothing) {
   const Generated expected = generate(cluster_->address(), request_of(300));
   const double replays = num_replays();
@@ -79,9 +79,9 @@ TEST_F(SilentNodeTest, AGatewayThatWasItselfAwayReplaysNothing) {
     absl::SleepFor(absl::Milliseconds(250));  // longer than a ping's interval, less than patience
     gateway->signal(SIGSTOP);
     absl::SleepFor(absl::Seconds(2));
-    busy->signal(SIGCONT);
-    absl::SleepFor(absl::Milliseconds(100));
     gateway->signal(SIGCONT);
+    absl::SleepFor(absl::Milliseconds(100));
+    busy->signal(SIGCONT);
   });
   EXPECT_TRUE(result.status.ok()) << result.status.error_message();
   EXPECT_EQ(result.answer.ids, expected.answer.ids);
