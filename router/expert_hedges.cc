@@ -76,6 +76,7 @@ void ExpertLayer::retire(size_t leg_idx, ExpertStep* step) {
     transport_->cancel(&sent.reply, absl::CancelledError("others had its picks as well"));
   }
   if (!std::exchange(sent.is_settled, true)) account(leg_idx, *step);
+  sent.reply.rows.clear();
   Leg& leg = step->plan.legs[leg_idx];
   leg = Leg{.server = leg.server, .pick_begin = {0}};
 }

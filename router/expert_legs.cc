@@ -175,7 +175,8 @@ void ExpertLayer::look_at_late_legs(ExpertStep* step) {
   }
 }
 
-// Gives it up where that helps, or at the step's deadline. A leg that nobody else can answer as a
+// Gives it up where that helps, or at the step's deadline; then its server is silent, unless it was
+// asked only just before. A leg that nobody else can answer as a
 // whole is waited for until then, for who is lost stays lost; one that lacks but a retry is looked
 // at again, for answers earn some.
 void ExpertLayer::look_at_overdue_leg(size_t leg_idx, ExpertStep* step) {
@@ -186,7 +187,7 @@ void ExpertLayer::look_at_overdue_leg(size_t leg_idx, ExpertStep* step) {
   const absl::Duration waited = now - sent.sent_at;
   if (now >= step->deadline) {
     const absl::Duration patience = health_.patience(leg.server, leg.num_picks());
-    const bool had_time = waited >= std::min(patience, options_.leg_timeout);
+    const bool had_time = waited >= std::min(patience, options_.leg_timeout / 2);
     if (had_time) health_.on_silence(leg.server, options_.leg_timeout);
     return give_up(leg_idx, options_.leg_timeout, step);
   }

@@ -181,6 +181,19 @@ TEST_F(HedgeTest, TheStepsDeadlineEndsBothSides) {
   expect_nothing_away();
 }
 
+TEST_F(HedgeTest, WhoWasAskedJustBeforeTheDeadlineIsNotSilent) {
+  layer_ = slow_layer(main_and_spares(0));
+  slow_.delay[kMain] = kTimeout / 3 - absl::Milliseconds(50);
+  for (int i = 0; i < 8; ++i) expect_untroubled(layer_.get());
+  layer_->set_placement(main_and_spares(1));
+  slow_.silent = {kMain, kSpare};
+  ASSERT_TRUE(run(layer_.get(), random_rows(40, /*seed=*/6).view()).ok());
+  EXPECT_FALSE(step_.faults.empty());
+  EXPECT_EQ(slow_.num_sent, 8 + 2);
+  EXPECT_TRUE(layer_->health().is_silent(kMain));
+  EXPECT_FALSE(layer_->health().is_silent(kSpare));
+}
+
 // Servers that are late, silent, broken or mad, by chance; the last one holds everything and is
 // well.
 TEST_F(HedgeTest, SumsHaveTheSameBitsWhoeverIsFirst) {

@@ -18,7 +18,7 @@ inline Placement main_and_spares(int32_t num_spares) {
   Placement placement(2, kNumExperts, 1);
   for (int32_t e = 0; e < kNumExperts; ++e) {
     placement.add(kLayer, e, kMain);
-    placement.add(kLayer, e, kSpare, /*draining=*/true);
+    if (num_spares >= 1) placement.add(kLayer, e, kSpare, /*draining=*/true);
     if (num_spares == 2) placement.add(kLayer, e, kOther, /*draining=*/true);
   }
   return placement;
