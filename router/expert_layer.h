@@ -10,8 +10,7 @@
 // they get its picks as well, and the first complete answer counts, its own or theirs together. A
 // hedge that fails ends that race, and the leg is waited for on. If it fails itself, its hedges
 // take its place. Hedges are not hedged. A leg that is away for far longer than its server used to
-// take (ReplicaHealth::patience()) is given up where it has hedges or could go to others as a
-// whole.
+// take (ReplicaHealth::patience()) is given up where it could go to others as a whole.
 //
 // Where there is no other holder, or none that can do better, the tokens are faulted: with
 // UNAVAILABLE, as by an expert that nobody holds, or with INTERNAL for answers that are not finite,

@@ -191,10 +191,9 @@ void ExpertLayer::look_at_overdue_leg(size_t leg_idx, ExpertStep* step) {
     if (had_time) health_.on_silence(leg.server, options_.leg_timeout);
     return give_up(leg_idx, options_.leg_timeout, step);
   }
-  const bool has_hedges = !sent.hedges.empty();
-  if (!has_hedges && !detour_of(leg_idx, *step).is_whole()) {
+  if (!detour_of(leg_idx, *step).is_whole()) {
     sent.deadline = step->deadline;
-  } else if (!has_hedges && !health_.has_retry()) {
+  } else if (!health_.has_retry()) {
     sent.deadline = deadline_of(leg, *step);
   } else {
     give_up(leg_idx, waited, step);

@@ -230,6 +230,7 @@ TEST_F(HedgeTest, SumsHaveTheSameBitsWhoeverIsFirst) {
         }
       }
       slow_.delay[ServerId{4}] = absl::Milliseconds(rng() % 40);
+      slow_.always_looks = rng() % 2 == 0;
       slow_.order =
           rng() % 2 == 0 ? SlowTransport::Order::kOldestFirst : SlowTransport::Order::kNewestFirst;
       EXPECT_LT(run_on(), kTimeout) << "round " << round;

@@ -106,6 +106,24 @@ TEST_F(ReplicaLayerTest, RowsThatHaveAnotherHolderGoThereAlone) {
   }
 }
 
+// One token of the leg has another holder, but the leg stays as it is, with the answers it has.
+TEST_F(ReplicaLayerTest, NumbersThatAreNotFiniteStayWhereOthersLackPartOfTheLeg) {
+  Placement placement(2, kNumExperts, 1);
+  for (int32_t e = 0; e < kNumExperts; ++e) {
+    placement.add(kLayer, e, ServerId{0});
+    if (e != 5) placement.add(kLayer, e, ServerId{1}, /*draining=*/true);
+  }
+  servers_[0].tricks.nan_of_expert = 2;
+  const auto layer = make_layer(placement);
+  Matrix<float> x(3, kNumCols);
+  x.row(0)[0] = x.row(1)[5] = x.row(2)[2] = 9.f;
+  x.row(0)[1] = x.row(1)[4] = x.row(2)[3] = 8.f;
+  ASSERT_TRUE(run(layer.get(), x.view()).ok());
+  ASSERT_EQ(step_.faults.size(), 1u);
+  expect_fault(0, 2, {"expert 2", "not finite"});
+  expect_sums(x.view().rows(0, 2), DType::kBF16, DType::kBF16);
+}
+
 TEST_F(ReplicaLayerTest, NumbersThatAreNotFiniteAreAskedOfAnother) {
   const auto layer = make_layer(everywhere(2));
   for (int expert = 0; expert < 4; ++expert) {

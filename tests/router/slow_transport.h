@@ -25,10 +25,12 @@ class SlowTransport final : public Transport {
   Order order = Order::kOldestFirst;
   std::vector<ServerId> silent;
   std::map<ServerId, absl::Duration> delay;  // from sending a leg to its answer; else none
+  bool always_looks = false;  // send() and cancel() hand out all that is due, as gRPC's do
   int32_t num_waits = 0;
   int32_t num_sent = 0;
 
   void send(const LegRequest& request, LegReply* reply) override {
+    look();
     *reply = {};
     auto leg = std::make_unique<Leg>();
     leg->to = reply;
@@ -54,6 +56,7 @@ class SlowTransport final : public Transport {
   }
 
   void cancel(LegReply* reply, absl::Status status) override {
+    look();
     std::erase_if(away_, [&](const auto& leg) { return leg->to == reply; });
     if (reply->done) return;
     reply->done = true;
@@ -68,6 +71,11 @@ class SlowTransport final : public Transport {
     LegReply reply;
     absl::Time due;
   };
+
+  void look() {
+    while (always_looks && hand_one_out()) {
+    }
+  }
 
   bool hand_one_out() {
     if (order == Order::kNewestFirst) std::reverse(away_.begin(), away_.end());
