@@ -14,6 +14,21 @@
 
 namespace conclave {
 
+namespace {
+
+// While the step computes, nobody looks at what has come, and over gRPC not even large frames move:
+// no leg is late before it was waited for.
+void begin_to_wait(absl::Time now, ExpertStep* step) {
+  for (SentLeg& sent : step->sent) {
+    if (sent.reply.done) continue;
+    sent.hedge_at = std::max(sent.hedge_at, now + ReplicaHealth::kLeastHedgeDelay);
+    sent.deadline = std::max(sent.deadline, now + ReplicaHealth::kLeastPatience);
+    sent.deadline = std::min(sent.deadline, step->deadline);
+  }
+}
+
+}  // namespace
+
 std::vector<GateWeights> gate_weights(const TrunkWeights& trunk) {
   std::vector<GateWeights> gates;
   for (const LayerWeights& layer : trunk.layers) gates.push_back(layer.gate);
@@ -66,7 +81,6 @@ uint64_t ExpertLayer::num_bytes(const ModelConfig& config, int32_t max_tokens) {
 void ExpertLayer::set_placement(Placement placement) {
   placement_ = std::move(placement);
   health_.keep_only(placement_);
-  silent_until_.clear();
 }
 
 std::unique_ptr<MoeStep> ExpertLayer::new_step() { return std::make_unique<ExpertStep>(); }
@@ -118,6 +132,7 @@ absl::Status ExpertLayer::finish(MoeStep* moe_step, Rows<float> out) {
   const size_t num_faults = step->faults.size();
   std::vector<size_t> sick_legs;
   bool has_moved = false;
+  begin_to_wait(clock_->now(), step);
   do {
     wait_for_legs(step);
     step->faults.resize(num_faults);
@@ -170,7 +185,7 @@ absl::Status ExpertLayer::check_reply(const Leg& leg, const LegReply& reply,
 // Zeros stand for what did not come, so that the other tokens' sums can be made.
 bool ExpertLayer::unpack_answer(size_t leg_idx, Rows<float> said, ExpertStep* step) const {
   const Leg& leg = step->plan.legs[leg_idx];
-  if (leg.num_picks() == 0) return true;  // it went elsewhere
+  if (leg.num_picks() == 0) return true;  // others have its picks
   const LegReply& reply = step->sent[leg_idx].reply;
   const absl::Status status = check_reply(leg, reply, step->layer_idx);
   if (!status.ok()) {

@@ -2,9 +2,15 @@
 //
 // A leg that fails in a way that another try may mend (no connection, no answer in time, a damaged
 // frame, a full queue, an expert that has moved) goes to other holders of its experts at once, and
-// so does one whose answer is not finite; for legs are pure, another holder says the same bits. A
-// server that has other holders beside it is given up when it takes far longer than it used to
-// (ReplicaHealth::patience()).
+// so does one whose answer is not finite; for legs are pure, another holder says the same bits. Of
+// one that failed those tokens go for which others hold everything that they asked of it; an answer
+// that is not finite goes to others as a whole or not at all.
+//
+// A leg that is late (ReplicaHealth::hedge_delay()) and could go to others as a whole is hedged:
+// they get its picks as well, and the first complete answer counts, its own or theirs together. A
+// hedge that fails ends that race, and the leg is waited for on. If it fails itself, its hedges
+// take its place. Hedges are not hedged. A leg that is away for far longer than its server used to
+// take (ReplicaHealth::patience()) is given up where it could go to others as a whole.
 //
 // Where there is no other holder, or none that can do better, the tokens are faulted: with
 // UNAVAILABLE, as by an expert that nobody holds, or with INTERNAL for answers that are not finite,
@@ -16,7 +22,6 @@
 
 #include <cstdint>
 #include <deque>
-#include <map>
 #include <memory>
 #include <optional>
 #include <span>
@@ -30,6 +35,7 @@
 #include "model/weights/weights.h"
 #include "router/dispatch_plan.h"
 #include "router/gate.h"
+#include "router/leg_detour.h"
 #include "router/moe_layer.h"
 #include "router/placement.h"
 #include "router/replica_health.h"
@@ -43,13 +49,18 @@ struct SentLeg {
   uint64_t bytes_out = 0;
   absl::Time sent_at;
   absl::Time deadline;
-  bool is_settled = false;  // it is done, and what followed from that was done
+  absl::Time hedge_at = absl::InfiniteFuture();  // it is late then, and not hedged yet
+  std::vector<size_t> hedges;      // legs with its picks; while it is not known who is first
+  std::optional<size_t> hedge_of;  // the leg whose picks it has; as long
+  bool is_outrun = false;          // others were first
+  bool is_settled = false;         // it is done, and what followed from that was done
 };
 
 // What ExpertLayer::new_step() makes; everything in it can be looked at until the next begin().
 struct ExpertStep final : MoeStep {
   TopK top_k;
-  DispatchPlan plan;           // a leg that went elsewhere is empty; those instead of it are behind
+  DispatchPlan plan;           // legs to others are behind those whose picks they have; of these
+                               // only rows are left that nobody else could answer
   std::deque<SentLeg> sent;    // [legs] their replies stay where they are
   std::vector<float> said;     // the replies' rows in f32, leg after leg
   Rows<const float> x;         // the layer's input
@@ -70,14 +81,29 @@ struct LegReport {
   std::string_view transport;  // LegReply::via
 };
 
+// What became of a leg whose picks were sent to others as well.
+enum class HedgeOutcome : uint8_t {
+  kWon,       // the others answered first; the leg was given up
+  kLost,      // the leg itself answered first
+  kTookOver,  // the leg failed, or was waited for long enough: the others are what is waited for
+  kDropped,   // one of the others failed; the leg was waited for on
+};
+inline constexpr HedgeOutcome kHedgeOutcomes[] = {HedgeOutcome::kWon, HedgeOutcome::kLost,
+                                                  HedgeOutcome::kTookOver, HedgeOutcome::kDropped};
+
 // Called on the layer's thread.
 class LegObserver {
  public:
   virtual ~LegObserver() = default;
+
+  // Every leg that was sent, once. CANCELLED: others that had its picks were first, or failed.
   virtual void on_leg(const LegReport& report) = 0;
 
-  // The picks of a leg that was reported go to other holders.
+  // The picks of a leg that was reported go to other holders, or hedges took its place.
   virtual void on_move(std::string_view transport) = 0;
+
+  // A hedged leg, when it is known who was first. Both name the transport of the leg itself.
+  virtual void on_hedge(std::string_view transport, HedgeOutcome outcome) = 0;
 };
 
 class ExpertLayer final : public MoeLayer {
@@ -110,6 +136,7 @@ class ExpertLayer final : public MoeLayer {
   // Not between begin() and finish() of any step.
   void set_placement(Placement placement);
   const Placement& placement() const { return placement_; }
+  const ReplicaHealth& health() const { return health_; }
 
   std::unique_ptr<MoeStep> new_step() override;
   absl::Status begin(int32_t layer_idx, Rows<const float> x, MoeStep* step) override;
@@ -128,11 +155,23 @@ class ExpertLayer final : public MoeLayer {
   void send_leg(size_t leg_idx, ExpertStep* step);
   absl::Time deadline_of(const Leg& leg, const ExpertStep& step) const;
   void wait_for_legs(ExpertStep* step);
+  bool settle_done_legs(ExpertStep* step);
   void settle(size_t leg_idx, ExpertStep* step);
-  std::optional<DispatchPlan> plan_elsewhere(const Leg& leg, const ExpertStep& step) const;
+  void account(size_t leg_idx, const ExpertStep& step);
+  LegDetour detour_of(size_t leg_idx, const ExpertStep& step, bool may_ask_avoided = true) const;
+  void send_detour(DispatchPlan plan, ExpertStep* step);
   bool move_leg(size_t leg_idx, ExpertStep* step);
-  void give_up_overdue(ExpertStep* step);
-  void report(size_t leg_idx, const ExpertStep& step) const;
+  void look_at_late_legs(ExpertStep* step);
+  void look_at_overdue_leg(size_t leg_idx, ExpertStep* step);
+  void give_up(size_t leg_idx, absl::Duration limit, ExpertStep* step);
+
+  // expert_hedges.cc
+  void hedge(size_t leg_idx, ExpertStep* step);
+  void settle_hedge(size_t leg_idx, ExpertStep* step);
+  void settle_hedged_leg(size_t leg_idx, ExpertStep* step);
+  std::vector<size_t> end_race(size_t leg_idx, HedgeOutcome outcome, ExpertStep* step) const;
+  void retire(size_t leg_idx, ExpertStep* step);
+  bool has_whole_answer(size_t leg_idx, const ExpertStep& step) const;
 
   const Options options_;
   const int32_t hidden_dim_;  // D
@@ -141,9 +180,8 @@ class ExpertLayer final : public MoeLayer {
   const Clock* const clock_;
   LegObserver* const observer_;
   ReplicaHealth health_;
-  std::map<ServerId, absl::Time> silent_until_;  // servers that let a step's deadline pass
-  std::vector<GateWeights> gate_weights_;        // [L]
-  std::vector<std::unique_ptr<Gate>> gates_;     // [L], null for dense layers
+  std::vector<GateWeights> gate_weights_;     // [L]
+  std::vector<std::unique_ptr<Gate>> gates_;  // [L], null for dense layers
 };
 
 // The gates of a trunk, layer by layer.

@@ -8,30 +8,12 @@
 #include "kernels/row_codec.h"
 #include "router/expert_layer.h"
 #include "router/leg_status.h"
-#include "router/replica_choice.h"
 
 namespace conclave {
 namespace {
 
 // Legs up to this size are what decoding makes; larger ones would make those wait.
 constexpr int32_t kMostDecodePicks = 64;
-
-// The picks of one leg alone.
-TopK picks_of(const Leg& leg, const TopK& top_k) {
-  TopK picks{.num_tokens = top_k.num_tokens,
-             .k = top_k.k,
-             .expert = std::vector<int32_t>(top_k.expert.size(), kNoExpert)};
-  for (size_t p = 0; p < leg.pick_slot.size(); ++p) {
-    picks.expert[static_cast<size_t>(leg.pick_slot[p])] = leg.pick_expert[p];
-  }
-  return picks;
-}
-
-bool is_covered(const TopK& picks, std::span<const ServerId> home) {
-  return std::all_of(picks.expert.begin(), picks.expert.end(), [&](int32_t expert) {
-    return expert == kNoExpert || home[static_cast<size_t>(expert)] != kNoServer;
-  });
-}
 
 }  // namespace
 
@@ -47,17 +29,16 @@ void ExpertLayer::send_leg(size_t leg_idx, ExpertStep* step) {
   SentLeg& sent = step->sent[leg_idx];
   sent.sent_at = clock_->now();
   sent.deadline = deadline_of(leg, *step);
+  if (placement_.has_replicas()) {
+    sent.hedge_at = sent.sent_at + health_.hedge_delay(leg.server, leg.num_picks());
+  }
   health_.on_sent(leg.server, leg.num_picks());
-  const auto silent = silent_until_.find(leg.server);
-  if (silent != silent_until_.end()) {
-    if (sent.sent_at < silent->second) {
-      sent.reply = {
-          .done = true,
-          .status = absl::UnavailableError(absl::StrFormat(
-              "server %d let a deadline pass a moment ago", static_cast<int32_t>(leg.server)))};
-      return;
-    }
-    silent_until_.erase(silent);
+  if (health_.is_silent(leg.server)) {
+    sent.reply = {
+        .done = true,
+        .status = absl::UnavailableError(absl::StrFormat(
+            "server %d let a deadline pass a moment ago", static_cast<int32_t>(leg.server)))};
+    return;
   }
   const size_t row_bytes = packed_row_bytes(options_.wire_out, hidden_dim_);
   SharedBytes rows = SharedBytes::of_size(leg.token_idx.size() * row_bytes);
@@ -86,101 +67,147 @@ absl::Time ExpertLayer::deadline_of(const Leg& leg, const ExpertStep& step) cons
   return std::min(step.deadline, clock_->now() + patience);
 }
 
-// Waits for all legs; each is settled as soon as it is there, which may send others.
+// Waits for all legs; each is settled as soon as it is there, which may send others or end some.
 void ExpertLayer::wait_for_legs(ExpertStep* step) {
   while (true) {
+    while (settle_done_legs(step)) {
+    }
     bool all_done = true;
     absl::Time next = step->deadline;
-    for (size_t i = 0; i < step->sent.size(); ++i) {
-      SentLeg& sent = step->sent[i];
-      if (sent.reply.done) {
-        if (!std::exchange(sent.is_settled, true)) settle(i, step);
-      } else {
-        all_done = false;
-        next = std::min(next, sent.deadline);
-      }
+    for (const SentLeg& sent : step->sent) {
+      if (sent.reply.done) continue;
+      all_done = false;
+      next = std::min({next, sent.deadline, sent.hedge_at});
     }
     if (all_done) return;
-    if (!transport_->wait(next)) give_up_overdue(step);
+    if (!transport_->wait(next)) look_at_late_legs(step);
   }
+}
+
+// Whether there was any; then others may be done by now.
+bool ExpertLayer::settle_done_legs(ExpertStep* step) {
+  bool any = false;
+  for (size_t i = 0; i < step->sent.size(); ++i) {
+    SentLeg& sent = step->sent[i];
+    if (!sent.reply.done || std::exchange(sent.is_settled, true)) continue;
+    any = true;
+    settle(i, step);
+  }
+  return any;
 }
 
 void ExpertLayer::settle(size_t leg_idx, ExpertStep* step) {
   const SentLeg& sent = step->sent[leg_idx];
-  const Leg& leg = step->plan.legs[leg_idx];
-  if (is_lost_server(sent.reply.status)) {
-    health_.on_loss(leg.server, leg.num_picks());
-  } else if (sent.reply.status.ok()) {
-    health_.on_answer(leg.server, leg.num_picks(), clock_->now() - sent.sent_at);
-  } else {
-    health_.on_given_back(leg.server, leg.num_picks());
-  }
-  report(leg_idx, *step);
+  account(leg_idx, *step);
+  if (sent.hedge_of) return settle_hedge(leg_idx, step);
+  if (!sent.hedges.empty()) return settle_hedged_leg(leg_idx, step);
   if (is_transient(sent.reply.status) && clock_->now() < step->deadline) move_leg(leg_idx, step);
 }
 
-// The picks of a leg for other holders, none of which has failed in this step. Nothing where some
-// of them have no other, or retries are used up.
-std::optional<DispatchPlan> ExpertLayer::plan_elsewhere(const Leg& leg,
-                                                        const ExpertStep& step) const {
-  if (!placement_.has_replicas() || !health_.has_retry()) return std::nullopt;
-  std::vector<ServerId> lost = step.lost;
-  lost.push_back(leg.server);
-  const TopK picks = picks_of(leg, step.top_k);
-  const std::vector<ServerId> home =
-      choose_replicas(picks, placement_, step.layer_idx, health_, lost);
-  if (!is_covered(picks, home)) return std::nullopt;
-  return plan_dispatch(picks, home);
-}
-
-bool ExpertLayer::move_leg(size_t leg_idx, ExpertStep* step) {
-  Leg& leg = step->plan.legs[leg_idx];
-  std::optional<DispatchPlan> elsewhere = plan_elsewhere(leg, *step);
-  step->lost.push_back(leg.server);
-  if (!elsewhere) return false;
-  health_.take_retry();
-  if (observer_ != nullptr) observer_->on_move(step->sent[leg_idx].reply.via);
-  leg = Leg{.server = leg.server, .pick_begin = {0}};
-  const size_t first = step->plan.legs.size();
-  for (Leg& other : elsewhere->legs) step->plan.legs.push_back(std::move(other));
-  send_legs(first, step);
-  return true;
-}
-
-// Legs whose own deadline is over, where they may be sent elsewhere, or the step's.
-void ExpertLayer::give_up_overdue(ExpertStep* step) {
-  const absl::Time now = clock_->now();
-  for (size_t i = 0; i < step->sent.size(); ++i) {
-    SentLeg& sent = step->sent[i];
-    if (sent.reply.done || now < sent.deadline) continue;
-    const Leg& leg = step->plan.legs[i];
-    const bool is_last = now >= step->deadline;
-    if (!is_last && !plan_elsewhere(leg, *step)) {
-      sent.deadline = step->deadline;
-      continue;
-    }
-    if (is_last) silent_until_[leg.server] = now + options_.leg_timeout;
-    const absl::Duration patience = is_last ? options_.leg_timeout : now - sent.sent_at;
-    transport_->cancel(&sent.reply,
-                       absl::DeadlineExceededError(absl::StrFormat(
-                           "server %d did not answer within %s", static_cast<int32_t>(leg.server),
-                           absl::FormatDuration(patience))));
-  }
-}
-
-void ExpertLayer::report(size_t leg_idx, const ExpertStep& step) const {
-  if (observer_ == nullptr) return;
+// Once for every leg, with all rows that it was sent with.
+void ExpertLayer::account(size_t leg_idx, const ExpertStep& step) {
   const Leg& leg = step.plan.legs[leg_idx];
   const SentLeg& sent = step.sent[leg_idx];
+  const absl::Duration latency = clock_->now() - sent.sent_at;
+  if (sent.reply.status.ok()) {
+    health_.on_answer(leg.server, leg.num_picks(), latency);
+  } else if (is_lost_server(sent.reply.status)) {
+    health_.on_loss(leg.server, leg.num_picks());
+  } else if (sent.is_outrun) {
+    health_.on_late(leg.server, leg.num_picks(), latency);
+  } else {
+    health_.on_given_back(leg.server, leg.num_picks());
+  }
+  if (observer_ == nullptr) return;
   observer_->on_leg({.server = leg.server,
                      .layer_idx = step.layer_idx,
                      .num_rows = leg.num_rows(),
                      .num_picks = leg.num_picks(),
                      .bytes_out = sent.bytes_out,
                      .bytes_back = sent.reply.status.ok() ? sent.reply.rows.size() : 0,
-                     .latency = clock_->now() - sent.sent_at,
+                     .latency = latency,
                      .status = sent.reply.status,
                      .transport = sent.reply.via});
+}
+
+LegDetour ExpertLayer::detour_of(size_t leg_idx, const ExpertStep& step,
+                                 bool may_ask_avoided) const {
+  return plan_detour(step.plan.legs[leg_idx], step.top_k,
+                     {.placement = &placement_,
+                      .health = &health_,
+                      .lost = step.lost,
+                      .layer_idx = step.layer_idx,
+                      .may_ask_avoided = may_ask_avoided});
+}
+
+void ExpertLayer::send_detour(DispatchPlan plan, ExpertStep* step) {
+  health_.take_retry();
+  const size_t first = step->plan.legs.size();
+  for (Leg& leg : plan.legs) step->plan.legs.push_back(std::move(leg));
+  send_legs(first, step);
+}
+
+// Sends what others can answer of a leg that is done to them. An answer that is not finite has rows
+// that are: they are kept, unless all can go.
+bool ExpertLayer::move_leg(size_t leg_idx, ExpertStep* step) {
+  const LegReply& reply = step->sent[leg_idx].reply;
+  const bool may_go = placement_.has_replicas() && health_.has_retry();
+  LegDetour detour = may_go ? detour_of(leg_idx, *step) : LegDetour{};
+  step->lost.push_back(step->plan.legs[leg_idx].server);
+  if (detour.plan.legs.empty() || (reply.status.ok() && !detour.is_whole())) return false;
+  if (observer_ != nullptr) observer_->on_move(reply.via);
+  step->plan.legs[leg_idx] = std::move(detour.rest);
+  send_detour(std::move(detour.plan), step);
+  return true;
+}
+
+void ExpertLayer::look_at_late_legs(ExpertStep* step) {
+  const absl::Time now = clock_->now();
+  for (size_t i = 0; i < step->sent.size(); ++i) {
+    SentLeg& sent = step->sent[i];
+    if (sent.reply.done) continue;
+    if (now >= sent.deadline) {
+      look_at_overdue_leg(i, step);
+    } else if (now >= sent.hedge_at) {
+      sent.hedge_at = absl::InfiniteFuture();
+      hedge(i, step);
+    }
+  }
+}
+
+// Gives it up where that helps, or at the step's deadline; then its server is silent, unless it was
+// asked only just before. A leg that nobody else can answer as a
+// whole is waited for until then, for who is lost stays lost; one that lacks but a retry is looked
+// at again, for answers earn some.
+void ExpertLayer::look_at_overdue_leg(size_t leg_idx, ExpertStep* step) {
+  const absl::Time now = clock_->now();
+  SentLeg& sent = step->sent[leg_idx];
+  const Leg& leg = step->plan.legs[leg_idx];
+  sent.hedge_at = absl::InfiniteFuture();
+  const absl::Duration waited = now - sent.sent_at;
+  if (now >= step->deadline) {
+    const absl::Duration patience = health_.patience(leg.server, leg.num_picks());
+    const bool had_time = waited >= std::min(patience, options_.leg_timeout / 2);
+    if (had_time) health_.on_silence(leg.server, options_.leg_timeout);
+    return give_up(leg_idx, options_.leg_timeout, step);
+  }
+  if (!detour_of(leg_idx, *step).is_whole()) {
+    sent.deadline = step->deadline;
+  } else if (!health_.has_retry()) {
+    sent.deadline = deadline_of(leg, *step);
+  } else {
+    give_up(leg_idx, waited, step);
+  }
+}
+
+// Settled at once, so that it has the retry that was there for it.
+void ExpertLayer::give_up(size_t leg_idx, absl::Duration limit, ExpertStep* step) {
+  SentLeg& sent = step->sent[leg_idx];
+  transport_->cancel(&sent.reply, absl::DeadlineExceededError(absl::StrFormat(
+                                      "server %d did not answer within %s",
+                                      static_cast<int32_t>(step->plan.legs[leg_idx].server),
+                                      absl::FormatDuration(limit))));
+  if (!std::exchange(sent.is_settled, true)) settle(leg_idx, step);
 }
 
 }  // namespace conclave

@@ -57,12 +57,13 @@ std::vector<ServerId> choose_replicas(const TopK& top_k, const Placement& placem
   for (const PickedExpert& picked : picked_experts(top_k, placement, layer_idx)) {
     const std::span<const ServerId> holders = placement.holders(layer_idx, picked.expert);
     const size_t num_steady = placement.num_steady(layer_idx, picked.expert);
-    std::tuple<bool, bool, int64_t> best;
+    std::tuple<bool, bool, bool, int64_t> best;
     ServerId chosen = kNoServer;
     for (size_t i = 0; i < holders.size(); ++i) {
       if (std::find(lost.begin(), lost.end(), holders[i]) != lost.end()) continue;
       const int64_t load_there = load_of(holders[i]) * health.weight(holders[i]);
-      const std::tuple rank(health.is_avoided(holders[i]), i >= num_steady, load_there);
+      const std::tuple rank(health.is_silent(holders[i]), health.is_avoided(holders[i]),
+                            i >= num_steady, load_there);
       if (chosen != kNoServer && best <= rank) continue;
       best = rank;
       chosen = holders[i];

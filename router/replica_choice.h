@@ -17,8 +17,9 @@ namespace conclave {
 // `lost`; [E], and anything for experts that are not picked.
 //
 // Of an expert's holders those that neither drain nor are avoided come first, then those that
-// drain, then those that are avoided; among equals whoever has the fewest picks, away or in this
-// very plan. Experts with fewer holders are placed first, so that the others can make up for them.
+// drain, then those that are avoided, then those that are silent; among equals whoever has the
+// fewest picks, away or in this very plan. Experts with fewer holders are placed first, so that the
+// others can make up for them.
 std::vector<ServerId> choose_replicas(const TopK& top_k, const Placement& placement,
                                       int32_t layer_idx, const ReplicaHealth& health,
                                       std::span<const ServerId> lost);

@@ -39,6 +39,11 @@ ReplicaHealth::Server* ReplicaHealth::find(ServerId server) {
   return found == servers_.end() ? nullptr : &found->second;
 }
 
+const ReplicaHealth::Server* ReplicaHealth::find(ServerId server) const {
+  const auto found = servers_.find(server);
+  return found == servers_.end() ? nullptr : &found->second;
+}
+
 void ReplicaHealth::on_sent(ServerId server, int32_t num_picks) {
   servers_[server].picks_away += num_picks;
 }
@@ -74,6 +79,22 @@ void ReplicaHealth::on_loss(ServerId server, int32_t num_picks) {
   known->avoided_until = now + known->pause;
 }
 
+// What it costs to ask a server that hangs grows with how long it is waited for, and so does the
+// pause.
+void ReplicaHealth::on_late(ServerId server, int32_t num_picks, absl::Duration away) {
+  on_given_back(server, num_picks);
+  Server* const known = find(server);
+  if (known == nullptr) return;
+  const absl::Time now = clock_->now();
+  if (now < known->avoided_until) return;
+  known->pause = std::min(kLongestPause, std::max(2 * known->pause, kPausePerLateness * away));
+  known->avoided_until = now + known->pause;
+}
+
+void ReplicaHealth::on_silence(ServerId server, absl::Duration pause) {
+  servers_[server].silent_until = clock_->now() + pause;
+}
+
 void ReplicaHealth::keep_only(const Placement& placement) {
   const std::vector<ServerId> placed = placement.servers();
   const absl::Time now = clock_->now();
@@ -91,27 +112,41 @@ void ReplicaHealth::keep_only(const Placement& placement) {
 }
 
 int64_t ReplicaHealth::weight(ServerId server) const {
-  const auto found = servers_.find(server);
-  return found == servers_.end() ? 1 : found->second.weight;
+  const Server* const known = find(server);
+  return known == nullptr ? 1 : known->weight;
 }
 
 bool ReplicaHealth::is_avoided(ServerId server) const {
-  const auto found = servers_.find(server);
-  return found != servers_.end() && clock_->now() < found->second.avoided_until;
+  const Server* const known = find(server);
+  return known != nullptr && clock_->now() < known->avoided_until;
+}
+
+bool ReplicaHealth::is_silent(ServerId server) const {
+  const Server* const known = find(server);
+  return known != nullptr && clock_->now() < known->silent_until;
 }
 
 int64_t ReplicaHealth::picks_away(ServerId server) const {
-  const auto found = servers_.find(server);
-  return found == servers_.end() ? 0 : found->second.picks_away;
+  const Server* const known = find(server);
+  return known == nullptr ? 0 : known->picks_away;
+}
+
+// Nothing while too few answers are known.
+std::optional<absl::Duration> ReplicaHealth::usual_time(ServerId server, int32_t num_picks) const {
+  const Server* const known = find(server);
+  if (known == nullptr || known->fit.num_answers < kEnoughAnswers) return std::nullopt;
+  return absl::Seconds(known->fit.seconds_of(num_picks));
 }
 
 absl::Duration ReplicaHealth::patience(ServerId server, int32_t num_picks) const {
-  const auto found = servers_.find(server);
-  if (found == servers_.end() || found->second.fit.num_answers < kEnoughAnswers) {
-    return kFirstPatience + num_picks * kFirstPatiencePerPick;
-  }
-  const double seconds = found->second.fit.seconds_of(num_picks);
-  return std::max(kLeastPatience, absl::Seconds(kPatience * seconds));
+  const std::optional<absl::Duration> usual = usual_time(server, num_picks);
+  if (!usual) return kFirstPatience + num_picks * kFirstPatiencePerPick;
+  return std::max(kLeastPatience, kPatience * *usual);
+}
+
+absl::Duration ReplicaHealth::hedge_delay(ServerId server, int32_t num_picks) const {
+  const std::optional<absl::Duration> usual = usual_time(server, num_picks);
+  return usual ? std::max(kLeastHedgeDelay, kHedge * *usual) : absl::InfiniteDuration();
 }
 
 void ReplicaHealth::take_retry() {

@@ -1,6 +1,7 @@
 #include "services/server/leg_metrics.h"
 
 #include "absl/strings/str_cat.h"
+#include "common/check.h"
 
 namespace conclave {
 namespace {
@@ -9,6 +10,20 @@ constexpr char kPicksHelp[] = "Picks answered, by expert server";
 constexpr char kFailuresHelp[] = "Legs that were not answered, by gRPC code";
 
 std::vector<double> leg_buckets() { return exponential_buckets(50e-6, 2, 18); }
+
+std::string name_of(HedgeOutcome outcome) {
+  switch (outcome) {
+    case HedgeOutcome::kWon:
+      return "won";
+    case HedgeOutcome::kLost:
+      return "lost";
+    case HedgeOutcome::kTookOver:
+      return "took_over";
+    case HedgeOutcome::kDropped:
+      return "dropped";
+  }
+  CHECK(false);
+}
 
 prometheus::Labels with(prometheus::Labels labels, const std::string& name,
                         const std::string& value) {
@@ -32,6 +47,11 @@ class LegMetrics::Series {
                                     with(labels_, "direction", "out"))),
         bytes_back_(metrics->counter("conclave_leg_bytes_total", "Bytes of rows on legs",
                                      with(labels_, "direction", "back"))) {
+    for (const HedgeOutcome outcome : kHedgeOutcomes) {
+      hedges_[outcome] = &metrics->counter("conclave_leg_hedges_total",
+                                           "Legs whose picks two sides were asked for",
+                                           with(labels_, "outcome", name_of(outcome)));
+    }
     failures_of(absl::StatusCode::kUnavailable);
     picks_of(ServerId{0});
   }
@@ -46,6 +66,7 @@ class LegMetrics::Series {
   }
 
   void count_move() { moves_.Increment(); }
+  void count_hedge(HedgeOutcome outcome) { hedges_.at(outcome)->Increment(); }
 
  private:
   // One series per server that was ever asked: their numbers are control's and bounded there.
@@ -75,6 +96,7 @@ class LegMetrics::Series {
   prometheus::Counter& moves_;
   prometheus::Counter& bytes_out_;
   prometheus::Counter& bytes_back_;
+  std::map<HedgeOutcome, prometheus::Counter*> hedges_;
   std::map<ServerId, prometheus::Counter*> picks_;
   std::map<absl::StatusCode, prometheus::Counter*> failures_;
 };
@@ -88,6 +110,10 @@ LegMetrics::~LegMetrics() = default;
 void LegMetrics::on_leg(const LegReport& report) { series_of(report.transport).count(report); }
 
 void LegMetrics::on_move(std::string_view transport) { series_of(transport).count_move(); }
+
+void LegMetrics::on_hedge(std::string_view transport, HedgeOutcome outcome) {
+  series_of(transport).count_hedge(outcome);
+}
 
 LegMetrics::Series& LegMetrics::series_of(std::string_view transport) {
   if (transport.empty()) transport = "none";

@@ -21,6 +21,7 @@ class LegMetrics final : public LegObserver {
 
   void on_leg(const LegReport& report) override;
   void on_move(std::string_view transport) override;
+  void on_hedge(std::string_view transport, HedgeOutcome outcome) override;
 
  private:
   // The series of one transport: "grpc", "shm", or "none" for legs that were never sent.

@@ -4,7 +4,8 @@
 //     alone, naming layer, expert and server;
 //   - a row whose scores are not finite fails alone;
 //   - an expert that nobody holds is UNAVAILABLE, naming expert and layer;
-//   - a server that is silent costs one deadline, not one a layer, and is asked again later;
+//   - a server that is silent costs one deadline, not one a layer nor one a placement, and is asked
+//     again later;
 //   - a step can be used again after anything.
 
 #include "tests/router/expert_layer_fixture.h"
@@ -178,12 +179,23 @@ TEST_F(SilentServerTest, CostsOneDeadline) {
   EXPECT_EQ(num_heard(), 4u) << "it is never asked again";
 }
 
-TEST_F(SilentServerTest, IsAskedAgainUnderANewPlacement) {
+// While experts move there is a new placement every second.
+TEST_F(SilentServerTest, IsNotAskedAgainForANewPlacement) {
   const Matrix<float> x = random_rows(20, /*seed=*/4);
   ASSERT_TRUE(run(layer_.get(), x.view()).ok());
   layer_->set_placement(Placement::even(config_, 2));
   ASSERT_TRUE(run(layer_.get(), x.view()).ok());
-  EXPECT_EQ(num_heard(), 4u);
+  EXPECT_EQ(num_heard(), 2u);
+}
+
+TEST_F(SilentServerTest, IsSomebodyElseAfterAPlacementWithoutIt) {
+  const Matrix<float> x = random_rows(20, /*seed=*/4);
+  ASSERT_TRUE(run(layer_.get(), x.view()).ok());
+  layer_->set_placement(Placement::even(config_, 1));
+  layer_->set_placement(Placement::even(config_, 2));
+  ASSERT_TRUE(run(layer_.get(), x.view()).ok());
+  EXPECT_EQ(servers_[0].heard.size(), 1u) << "it was there all the time";
+  EXPECT_EQ(servers_[1].heard.size(), 2u);
 }
 
 }  // namespace

@@ -27,9 +27,11 @@ inline constexpr float kNaN = std::numeric_limits<float>::quiet_NaN();
 struct Reports final : LegObserver {
   std::vector<LegReport> all;
   int num_moved = 0;
+  std::vector<HedgeOutcome> hedges;
 
   void on_leg(const LegReport& report) override { all.push_back(report); }
   void on_move(std::string_view) override { ++num_moved; }
+  void on_hedge(std::string_view, HedgeOutcome outcome) override { hedges.push_back(outcome); }
 };
 
 // Layer 0 is dense, layer 1 has experts. The gate's weight is the unit matrix, so that column e of

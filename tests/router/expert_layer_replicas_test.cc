@@ -7,30 +7,10 @@
 //   - a server that takes far longer than it used to is given up long before the step's deadline,
 //     but only where another can answer.
 
-#include "tests/router/expert_layer_fixture.h"
-#include "tests/router/slow_transport.h"
+#include "tests/router/replica_fixture.h"
 
 namespace conclave {
 namespace {
-
-// Servers 0, 1 and 2 hold everything.
-Placement everywhere(int32_t num_servers) {
-  Placement placement(2, kNumExperts, 1);
-  for (int32_t e = 0; e < kNumExperts; ++e) {
-    for (int32_t s = 0; s < num_servers; ++s) placement.add(kLayer, e, ServerId{s});
-  }
-  return placement;
-}
-
-class ReplicaLayerTest : public MoeLayerTest {
- protected:
-  void expect_untroubled(ExpertLayer* layer) {
-    const Matrix<float> x = random_rows(40, /*seed=*/6);
-    ASSERT_TRUE(run(layer, x.view()).ok());
-    EXPECT_TRUE(step_.faults.empty());
-    expect_sums(x.view(), DType::kBF16, DType::kBF16);
-  }
-};
 
 TEST_F(ReplicaLayerTest, ALostLegGoesToAnotherHolder) {
   for (const auto code : {absl::StatusCode::kUnavailable, absl::StatusCode::kDataLoss,
@@ -100,6 +80,50 @@ TEST_F(ReplicaLayerTest, ExpertsWithOneHolderFailAlone) {
   expect_sums(x.view().rows(0, 1), DType::kBF16, DType::kBF16);
 }
 
+// Both rows were on one leg.
+TEST_F(ReplicaLayerTest, RowsThatHaveAnotherHolderGoThereAlone) {
+  Placement placement(2, kNumExperts, 1);
+  for (int32_t e = 0; e < kNumExperts; ++e) {
+    placement.add(kLayer, e, ServerId{0});
+    if (e != 5) placement.add(kLayer, e, ServerId{1}, /*draining=*/true);
+  }
+  servers_[0].tricks.status = absl::UnavailableError("killed");
+  const auto layer = make_layer(placement);
+  Matrix<float> x(3, kNumCols);
+  x.row(0)[0] = x.row(1)[5] = x.row(2)[2] = 9.f;
+  x.row(0)[1] = x.row(1)[4] = x.row(2)[3] = 8.f;
+  ASSERT_TRUE(run(layer.get(), x.view()).ok());
+  EXPECT_EQ(servers_[0].heard.size(), 1u);
+  EXPECT_EQ(reports_.num_moved, 1);
+  ASSERT_EQ(step_.faults.size(), 1u);
+  expect_fault(0, 1, {"killed"}, absl::StatusCode::kUnavailable);
+  Matrix<float> all = std::move(out_);
+  for (const int32_t t : {0, 2}) {
+    ASSERT_TRUE(run(layer.get(), x.view().rows(t, 1)).ok());
+    expect_sums(x.view().rows(t, 1), DType::kBF16, DType::kBF16);
+    EXPECT_EQ(std::vector<float>(all.row(t), all.row(t) + kNumCols),
+              std::vector<float>(out_.row(0), out_.row(0) + kNumCols));
+  }
+}
+
+// One token of the leg has another holder, but the leg stays as it is, with the answers it has.
+TEST_F(ReplicaLayerTest, NumbersThatAreNotFiniteStayWhereOthersLackPartOfTheLeg) {
+  Placement placement(2, kNumExperts, 1);
+  for (int32_t e = 0; e < kNumExperts; ++e) {
+    placement.add(kLayer, e, ServerId{0});
+    if (e != 5) placement.add(kLayer, e, ServerId{1}, /*draining=*/true);
+  }
+  servers_[0].tricks.nan_of_expert = 2;
+  const auto layer = make_layer(placement);
+  Matrix<float> x(3, kNumCols);
+  x.row(0)[0] = x.row(1)[5] = x.row(2)[2] = 9.f;
+  x.row(0)[1] = x.row(1)[4] = x.row(2)[3] = 8.f;
+  ASSERT_TRUE(run(layer.get(), x.view()).ok());
+  ASSERT_EQ(step_.faults.size(), 1u);
+  expect_fault(0, 2, {"expert 2", "not finite"});
+  expect_sums(x.view().rows(0, 2), DType::kBF16, DType::kBF16);
+}
+
 TEST_F(ReplicaLayerTest, NumbersThatAreNotFiniteAreAskedOfAnother) {
   const auto layer = make_layer(everywhere(2));
   for (int expert = 0; expert < 4; ++expert) {
@@ -134,30 +158,60 @@ TEST_F(ReplicaLayerTest, RetriesAreUsedUp) {
   EXPECT_EQ(num_sent, static_cast<size_t>(2 * num_steps + ReplicaHealth::kMostRetries));
 }
 
-class SlowReplicaTest : public ReplicaLayerTest {
- protected:
-  std::unique_ptr<ExpertLayer> slow_layer(Placement placement) {
-    ExpertLayer::Parts parts = this->parts();
-    parts.transport = &slow_;
-    parts.clock = &hands_;
-    return *ExpertLayer::create(parts, std::move(placement),
-                                {.max_tokens = kMaxTokens, .leg_timeout = kTimeout});
-  }
-
-  static constexpr absl::Duration kTimeout = absl::Seconds(10);
-  ManualClock hands_;
-  SlowTransport slow_{&transport_, &hands_};
-};
-
+// Without spare retries nobody is hedged.
 TEST_F(SlowReplicaTest, IsGivenUpLongBeforeTheStepsDeadline) {
   const auto layer = slow_layer(everywhere(2));
   for (int i = 0; i < 20; ++i) expect_untroubled(layer.get());
+  use_retries(layer.get(), static_cast<int>(ReplicaHealth::kRetriesNotForHedges) + 1);
   slow_.silent = {ServerId{1}};
   const absl::Time before = hands_.now();
   expect_untroubled(layer.get());
   EXPECT_EQ(hands_.now() - before, ReplicaHealth::kLeastPatience);
   expect_untroubled(layer.get());
   EXPECT_EQ(hands_.now() - before, ReplicaHealth::kLeastPatience) << "it was asked again at once";
+}
+
+// Servers 2 and 3 answer a while after patience with server 1 is over, and earn what it takes.
+TEST_F(SlowReplicaTest, IsLookedAtAgainWhenThereWasNoRetry) {
+  Placement placement(2, kNumExperts, 1);
+  for (int32_t e = 0; e < kNumExperts; ++e) placement.add(kLayer, e, ServerId{1 + e / 2});
+  for (int32_t e = 0; e < 2; ++e) placement.add(kLayer, e, ServerId{0}, /*draining=*/true);
+  const auto layer = slow_layer(std::move(placement));
+  Matrix<float> x(3, kNumCols);
+  for (int32_t t = 0; t < 3; ++t) x.row(t)[2 * t] = x.row(t)[2 * t + 1] = 9.f;
+  use_retries(layer.get(), static_cast<int>(ReplicaHealth::kMostRetries));
+  for (int i = 0; i < 9; ++i) ASSERT_TRUE(run(layer.get(), x.view().rows(0, 1)).ok());
+  ASSERT_FALSE(layer->health().has_retry());
+
+  slow_.silent = {ServerId{1}};
+  slow_.delay[ServerId{2}] = slow_.delay[ServerId{3}] = absl::Milliseconds(150);
+  const absl::Time before = hands_.now();
+  ASSERT_TRUE(run(layer.get(), x.view()).ok());
+  EXPECT_EQ(hands_.now() - before, 2 * ReplicaHealth::kLeastPatience);
+  EXPECT_TRUE(step_.faults.empty());
+  expect_sums(x.view(), DType::kBF16, DType::kBF16);
+}
+
+// For the other expert of its leg there is another holder, and that does not help.
+TEST_F(SlowReplicaTest, WhoIsSilentIsAskedForNothingThatOthersHold) {
+  Placement placement(2, kNumExperts, 1);
+  for (int32_t e = 0; e < kNumExperts; ++e) {
+    placement.add(kLayer, e, ServerId{0});
+    if (e > 0) placement.add(kLayer, e, ServerId{1}, /*draining=*/true);
+  }
+  const auto layer = slow_layer(std::move(placement));
+  slow_.silent = {ServerId{0}};
+  Matrix<float> x(2, kNumCols);
+  x.row(0)[0] = x.row(1)[2] = 9.f;
+  x.row(0)[1] = x.row(1)[3] = 8.f;
+  ASSERT_TRUE(run(layer.get(), x.view()).ok());
+  EXPECT_EQ(servers_[0].heard.size(), 1u);
+  hands_.advance(kTimeout - absl::Milliseconds(1));  // longer than it is avoided
+  reports_.num_moved = 0;
+  ASSERT_FALSE(layer->health().is_avoided(ServerId{0}));
+  ASSERT_TRUE(run(layer.get(), x.view().rows(1, 1)).ok());
+  EXPECT_TRUE(step_.faults.empty());
+  EXPECT_EQ(reports_.num_moved, 0) << "it took a retry to find that out";
 }
 
 TEST_F(SlowReplicaTest, IsWaitedForWhereNobodyElseCanAnswer) {

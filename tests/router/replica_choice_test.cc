@@ -1,6 +1,6 @@
 // Which holder is asked, for random placements and picks:
 //   - one that holds the expert and is not lost, or nobody where there is none such;
-//   - one that is not avoided, else one that does not drain, wherever there is one;
+//   - one that is not silent, and not avoided, else one that does not drain, wherever there is one;
 //   - picks are spread: no server has much more than the best that could be done.
 
 #include "router/replica_choice.h"
@@ -110,6 +110,18 @@ TEST_F(ReplicaChoiceTest, PicksThatAreAwayCount) {
   EXPECT_EQ(choose({3})[3], ServerId{0});
   health_.on_sent(ServerId{0}, 10);
   EXPECT_EQ(choose({3})[3], ServerId{1});
+}
+
+TEST_F(ReplicaChoiceTest, WhoIsSilentIsAskedLast) {
+  placement_.add(0, 3, ServerId{0});
+  placement_.add(0, 3, ServerId{1}, /*draining=*/true);
+  placement_.add(0, 4, ServerId{0});
+  health_.on_silence(ServerId{0}, absl::Seconds(1));
+  health_.on_sent(ServerId{1}, 1);
+  health_.on_loss(ServerId{1}, 1);
+  ASSERT_TRUE(health_.is_avoided(ServerId{1}));
+  EXPECT_EQ(choose({3})[3], ServerId{1});
+  EXPECT_EQ(choose({4})[4], ServerId{0});
 }
 
 TEST_F(ReplicaChoiceTest, WithoutReplicasThereIsNoChoice) {

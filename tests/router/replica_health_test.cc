@@ -3,7 +3,10 @@
 //     an answer; legs that were away together are one loss;
 //   - patience follows what answers took, for legs of any size; before there are enough of them it
 //     is long, and ends all the same;
-//   - retries are earned by answers and limited;
+//   - a leg may be hedged well before that, once it is known what answers take;
+//   - one that was late is avoided in proportion to what it was waited for, one that was silent is
+//     not asked for as long as is said;
+//   - retries are earned by answers and limited, and half of them are not for hedges;
 //   - picks that are away are counted, and a server that has left is forgotten.
 
 #include "router/replica_health.h"
@@ -99,6 +102,63 @@ TEST_F(ReplicaHealthTest, FewAnswersSayNothingAndPatienceEndsAllTheSame) {
   EXPECT_EQ(health_.patience(kA, 300), first(300));
   answer(kA, 1, absl::Milliseconds(1));
   EXPECT_EQ(health_.patience(kA, 1), ReplicaHealth::kLeastPatience);
+}
+
+TEST_F(ReplicaHealthTest, HedgesComeBeforePatienceAndNeverUnasked) {
+  EXPECT_EQ(health_.hedge_delay(kA, 1), absl::InfiniteDuration());
+  for (int i = 0; i < 7; ++i) answer(kA, 4, absl::Milliseconds(50));
+  EXPECT_EQ(health_.hedge_delay(kA, 4), absl::InfiniteDuration());
+  answer(kA, 4, absl::Milliseconds(50));
+  const double delay = absl::ToDoubleSeconds(health_.hedge_delay(kA, 4));
+  EXPECT_NEAR(delay, ReplicaHealth::kHedge * 0.05, 1e-6);
+  for (int i = 0; i < 20; ++i) answer(kB, 4, absl::Milliseconds(1));
+  EXPECT_EQ(health_.hedge_delay(kB, 4), ReplicaHealth::kLeastHedgeDelay);
+  for (const ServerId server : {kA, kB}) {
+    for (const int32_t num_picks : {1, 4, 1000}) {
+      EXPECT_LT(health_.hedge_delay(server, num_picks), health_.patience(server, num_picks));
+    }
+  }
+}
+
+TEST_F(ReplicaHealthTest, WhoWasLateIsAvoidedByWhatItWasWaitedFor) {
+  const absl::Duration waited = absl::Milliseconds(40);
+  absl::Duration pause = ReplicaHealth::kPausePerLateness * waited;
+  for (int i = 0; i < 12; ++i) {
+    health_.on_sent(kA, 3);
+    health_.on_late(kA, 3, waited);
+    EXPECT_EQ(health_.picks_away(kA), 0);
+    EXPECT_EQ(health_.weight(kA), 1);
+    clock_.advance(pause - absl::Milliseconds(1));
+    EXPECT_TRUE(health_.is_avoided(kA)) << i;
+    clock_.advance(absl::Milliseconds(1));
+    EXPECT_FALSE(health_.is_avoided(kA)) << i;
+    pause = std::min(2 * pause, ReplicaHealth::kLongestPause);
+  }
+  answer(kA, 1, absl::Milliseconds(1));
+  health_.on_late(kA, 0, waited);
+  health_.on_late(kA, 0, waited);  // was away at the same time
+  clock_.advance(ReplicaHealth::kPausePerLateness * waited);
+  EXPECT_FALSE(health_.is_avoided(kA)) << "an answer starts the pauses anew";
+}
+
+TEST_F(ReplicaHealthTest, SilenceLastsAsLongAsItIsToldUnlessTheServerLeaves) {
+  health_.on_silence(kA, absl::Seconds(2));
+  health_.on_silence(kB, absl::Seconds(2));
+  Placement placement(1, 1, 1);
+  placement.add(0, 0, kB);
+  health_.keep_only(placement);
+  EXPECT_FALSE(health_.is_silent(kA));
+  EXPECT_TRUE(health_.is_silent(kB));
+  clock_.advance(absl::Seconds(2));
+  EXPECT_FALSE(health_.is_silent(kB));
+}
+
+TEST_F(ReplicaHealthTest, HedgesLeaveHalfOfTheRetries) {
+  int taken = 0;
+  for (; health_.has_hedge(); ++taken) health_.take_retry();
+  const double spare = ReplicaHealth::kMostRetries - ReplicaHealth::kRetriesNotForHedges;
+  EXPECT_EQ(taken, static_cast<int>(spare));
+  EXPECT_TRUE(health_.has_retry());
 }
 
 TEST_F(ReplicaHealthTest, RetriesAreEarned) {

@@ -17,6 +17,7 @@ constexpr CountName kNames[] = {
     {"preemptions", &SimCounts::num_preemptions},
     {"stalls", &SimCounts::num_stalls},
     {"moved legs", &SimCounts::num_moves},
+    {"hedged legs", &SimCounts::num_hedges},
     {"late answers", &SimCounts::num_late_answers},
     {"legs for moved experts", &SimCounts::num_not_found},
     {"legs to full servers", &SimCounts::num_full_servers},

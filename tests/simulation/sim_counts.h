@@ -21,6 +21,7 @@ struct SimCounts {
   int64_t num_preemptions = 0;
   int64_t num_stalls = 0;
   int64_t num_moves = 0;         // of legs to other holders
+  int64_t num_hedges = 0;        // of those that were late
   int64_t num_late_answers = 0;  // to legs that were given up, or second ones
   int64_t num_not_found = 0;     // legs for experts that had moved
   int64_t num_full_servers = 0;  // legs that a full server refused

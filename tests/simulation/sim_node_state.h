@@ -61,6 +61,7 @@ struct SimNode::State final : private LegObserver {
 
   void on_leg(const LegReport&) override {}
   void on_move(std::string_view) override { ++counts->num_moves; }
+  void on_hedge(std::string_view, HedgeOutcome) override { ++counts->num_hedges; }
 
   SimCounts* const counts;
   SimTransport transport;
