@@ -3,21 +3,30 @@
 //
 // A case is a load and a number of servers; a run is a seed, or a step of a load that changes. All
 // are max over mean under an even split unless said:
-//   worst layer          of the plan from nothing; EPLB's beside it, and the lower bound of any
-//   plan over bound           the plan's over the bound's worst layer, best split    with the best
-//   split of every expert over its holders mean of layers       the same over all layers; EPLB's,
-//   and its own lower bound plan                 seconds from nothing
-// and for loads that change:
-//   kept                 worst layer of the last plan under the new load
-//   replanned            of a plan that starts from the last one, with
-//   moved, moved anew    experts loaded by it, and by a plan from nothing
+//
+//   worst layer              of the plan from nothing; EPLB's, and the lower bound of any plan
+//   over bound               the plan's over the bound's
+//   worst layer, best split  with the best split of every expert over its holders
+//   mean of layers           the same over all layers; EPLB's, and its own lower bound
+//   plan                     seconds from nothing
+//
+// and for loads that change, plans that start from the last one, with the min_gain that is the
+// default and with a lower one, each on from its own plans:
+//
+//   worst layer, kept        of the last plan under the new load
+//   worst layer, replanned   of the new one
+//   replanned over bound     the new one's over the lower bound
+//   moved, moved anew        experts loaded by it, and by a plan from nothing
+//   replan                   seconds
+//
 // and for one server lost of those, and one that joins:
-//   lacking, moved       copies that were lost alone, and experts loaded; share of all experts
+//
+//   lacking, moved           copies that were lost alone, and experts loaded; share of all experts
 //
 // EPLB takes the same number of slots for every server and layer: with 64 servers both are given 5
 // of each, a quarter to spare. The last lines of a case are what our plan makes of an eighth there.
 //
-// usage: bench_placement [RUNS [SERVERS]]
+// usage: bench_placement [RUNS [SERVERS [LOAD]]]      LOAD as in a case: drifting, "zipf 0.8"
 
 #include <algorithm>
 #include <chrono>
@@ -37,6 +46,7 @@ namespace {
 constexpr int32_t kLayers = 58;
 constexpr int32_t kExperts = 256;
 constexpr int64_t kLayerSlots = kExperts * 9 / 8;
+constexpr double kLowerMinGain = 0.02;
 
 class Case {
  public:
@@ -50,6 +60,12 @@ class Case {
 
   void add(const std::string& metric, const std::string& unit, std::vector<double> runs) const {
     if (!runs.empty()) report_.add({name_, metric, unit, spread_of(std::move(runs))});
+  }
+
+  Room room() const {
+    return {.num_layers = shape_.num_layers,
+            .num_servers = shape_.num_servers,
+            .num_slots = shape_.num_slots};
   }
 
   const std::string name_;
@@ -70,9 +86,7 @@ void measure_from_nothing(const Case& which, const std::vector<std::vector<doubl
     time.push_back(seconds_since(begin));
     CHECK(plan.short_of.empty());
     const Levels ours = levels_of(plan, which.shape_, load);
-    const Room room{.num_layers = which.shape_.num_layers,
-                    .num_servers = which.shape_.num_servers,
-                    .num_slots = which.shape_.num_slots};
+    const Room room = which.room();
     worst.push_back(ours.worst);
     worst_best.push_back(ours.worst_best_split);
     mean.push_back(ours.mean);
@@ -96,25 +110,31 @@ void measure_from_nothing(const Case& which, const std::vector<std::vector<doubl
 }
 
 // Plans from one load to the next.
-void measure_changes(const Case& which, const std::vector<std::vector<double>>& loads) {
-  std::vector<double> kept, replanned, moved, moved_anew, time;
+void measure_changes(const Case& which, const std::vector<std::vector<double>>& loads,
+                     double min_gain) {
+  const PlanOptions options{.min_gain = min_gain};
+  const Room room = which.room();
+  std::vector<double> kept, replanned, over, moved, moved_anew, time;
   PlacementPlan last = plan_placement(empty_input(which.shape_, loads.front()), {});
   for (size_t i = 1; i < loads.size(); ++i) {
-    PlanInput input = input_holding(last, which.shape_, loads[i]);
+    const PlanInput input = input_holding(last, which.shape_, loads[i]);
     kept.push_back(levels_of(last, which.shape_, loads[i]).worst);
     moved_anew.push_back(static_cast<double>(
         num_loaded(input, plan_placement(empty_input(which.shape_, loads[i]), {}))));
     const auto begin = std::chrono::steady_clock::now();
-    last = plan_placement(input, {});
+    last = plan_placement(input, options);
     time.push_back(seconds_since(begin));
     moved.push_back(static_cast<double>(last.num_loads));
     replanned.push_back(levels_of(last, which.shape_, loads[i]).worst);
+    over.push_back(replanned.back() / least_worst_balance(loads[i], room));
   }
-  which.add("worst layer, kept", "max/mean", kept);
-  which.add("worst layer, replanned", "max/mean", replanned);
-  which.add("moved", "experts", moved);
-  which.add("moved anew", "experts", moved_anew);
-  which.add("replan", "s", time);
+  const std::string with = absl::StrFormat(", min_gain %.2f", min_gain);
+  which.add("worst layer, kept" + with, "max/mean", kept);
+  which.add("worst layer, replanned" + with, "max/mean", replanned);
+  which.add("replanned over bound" + with, "ratio", over);
+  which.add("moved" + with, "experts", moved);
+  which.add("moved anew" + with, "experts", moved_anew);
+  which.add("replan" + with, "s", time);
 }
 
 // A server lost, and one more.
@@ -154,7 +174,11 @@ void measure(LoadSpec spec, int32_t num_servers, int32_t num_runs, const Report&
     }
   }
   measure_from_nothing(which, loads);
-  if (spec.kind != LoadKind::kZipf) measure_changes(which, loads);
+  if (spec.kind != LoadKind::kZipf) {
+    for (const double min_gain : {PlanOptions{}.min_gain, kLowerMinGain}) {
+      measure_changes(which, loads, min_gain);
+    }
+  }
   if (spec.kind == LoadKind::kZipf && spec.exponent == 1.0) measure_members(which, loads.front());
   if (shared != kLayerSlots) {
     measure_from_nothing(Case(spec, num_servers, kLayerSlots, &report), loads);
@@ -169,8 +193,10 @@ int main(int argc, char** argv) {
   const int32_t num_runs = argc > 1 ? std::max(2, std::atoi(argv[1])) : 4;
   std::vector<int32_t> num_servers = {8, 16, 32, 64, 144};
   if (argc > 2) num_servers = {std::max(1, std::atoi(argv[2]))};
+  const std::string only = argc > 3 ? argv[3] : "";
   const Report report("placement");
   for (const LoadSpec& spec : all_load_specs()) {
+    if (!only.empty() && name_of(spec) != only) continue;
     for (const int32_t servers : num_servers) measure(spec, servers, num_runs, report);
   }
   return 0;

@@ -31,9 +31,7 @@ bool Leveler::step_past_stuck(int32_t layer) {
 }
 
 bool Leveler::relieve(int32_t layer, int32_t server) {
-  best_.reset();
-  without_room_.clear();
-  limit_ = state_.load(layer, server) - freedom_.least_gain;
+  begin(state_.load(layer, server) - freedom_.least_gain);
   for (const int32_t expert : state_.items(layer, server)) consider_cell({layer, expert}, server);
   if (apply_without_room()) return true;
   if (best_) apply(*best_);
@@ -60,23 +58,23 @@ void Leveler::consider_into_room(Cell cell, int32_t from, int32_t to) {
   const double to_load = state_.load(cell.layer, to);
   if (state_.slots(to) == 0) return;
   if (may_shift(cell, from, to)) {
-    const double highest = std::max(from_load - share, to_load + share);
-    consider({Kind::kMove, cell, from, to, -1, highest});
+    consider({Kind::kMove, cell, from, to, -1, to_load + share, from_load - share});
   }
   if (may_load(to, cell.layer)) {
-    const double highest = std::max(from_load - share + of_one_more, to_load + of_one_more);
-    consider({Kind::kCopy, cell, from, to, -1, highest});
+    consider(
+        {Kind::kCopy, cell, from, to, -1, to_load + of_one_more, from_load - share + of_one_more});
   }
 }
 
 void Leveler::consider_swap(Cell cell, int32_t from, int32_t to, Cell other) {
   const double gives = state_.share(cell) - state_.share(other);
-  const double highest =
-      std::max(state_.load(cell.layer, from) - gives, state_.load(cell.layer, to) + gives);
-  if (highest >= limit_ || (best_ && highest >= best_->highest)) return;
+  const double from_load = state_.load(cell.layer, from) - gives;
+  const double to_load = state_.load(cell.layer, to) + gives;
+  if (from_load >= limit_ || (!allows_debt_ && to_load >= limit_)) return;
+  if (best_ && std::max(from_load, to_load) >= best_->highest) return;
   if (state_.holds(from, other) || !state_.movable(from)) return;
   if (!is_due_elsewhere(from, cell) || !is_due_elsewhere(to, other)) return;
-  consider({Kind::kSwap, cell, from, to, other.expert, highest});
+  consider({Kind::kSwap, cell, from, to, other.expert, to_load, from_load});
 }
 
 // `cell` in the place of a surplus replica.
@@ -97,14 +95,20 @@ void Leveler::consider_over(Cell cell, int32_t from, int32_t to, Cell other) {
     }
   }
   if (may_shift(cell, from, to)) {
-    const double highest = std::max({from_load - share, to_load + share, rest});
-    consider({Kind::kMoveOver, cell, from, to, other.expert, highest});
+    consider({Kind::kMoveOver, cell, from, to, other.expert, to_load + share,
+              std::max(from_load - share, rest)});
   }
-  const double highest = std::max({from_load - share + of_one_more, to_load + of_one_more, rest});
-  consider({Kind::kCopyOver, cell, from, to, other.expert, highest});
+  consider({Kind::kCopyOver, cell, from, to, other.expert, to_load + of_one_more,
+            std::max(from_load - share + of_one_more, rest)});
 }
 
-void Leveler::consider(const Move& move) {
+void Leveler::consider(Move move) {
+  if (move.highest >= limit_) return;
+  if (allows_debt_) {
+    if (share_moved(move) < limit_) indebted_.push_back(move);
+    return;
+  }
+  move.highest = std::max(move.highest, move.to_load);
   if (move.highest >= limit_) return;
   const bool needs_room = move.kind == Kind::kMove || move.kind == Kind::kCopy;
   if (needs_room && !state_.has_room(move.to)) {
@@ -162,36 +166,61 @@ bool Leveler::apply_without_room() {
   for (size_t i = 0; i < num_tries; ++i) {
     const Move& move = without_room_[i];
     if (best_ && move.highest > best_->highest - freedom_.least_gain) return false;
-    if (make_room_by_drop(move)) {
-      apply(move);
-      return true;
-    }
-    if (move.kind == Kind::kMove && make_room_by_trade(move)) return true;
+    if (apply_with_room(move)) return true;
   }
   return false;
+}
+
+// Where it lacks a slot: if one is found for it.
+bool Leveler::apply_with_room(const Move& move) {
+  const bool needs_room = move.kind == Kind::kMove || move.kind == Kind::kCopy;
+  if (!needs_room || state_.has_room(move.to) || make_room_by_drop(move)) {
+    apply(move);
+    return true;
+  }
+  return move.kind == Kind::kMove && make_room_by_trade(move);
 }
 
 // What servers may have of a layer without being in its way: no more than somebody has anyway, and
 // than what somebody must have. The layer may yet become better than it is now.
-double Leveler::harmless_load(int32_t layer) const {
-  return std::min(state_.max_load(layer), std::max(1.0, state_.max_share(layer)));
+double Leveler::harmless_load(int32_t layer) {
+  double& known = harmless_[static_cast<size_t>(layer)];
+  if (known < 0) known = std::min(state_.max_load(layer), std::max(1.0, state_.max_share(layer)));
+  return known;
 }
 
-// A surplus replica of another layer goes, whose holders stay below what is harmless.
+void Leveler::begin(double limit) {
+  best_.reset();
+  without_room_.clear();
+  indebted_.clear();
+  limit_ = limit;
+  harmless_.assign(static_cast<size_t>(state_.num_layers()), -1.0);
+}
+
+// A surplus replica of another layer goes: one whose holders stay below what is harmless, else one
+// that leaves its layer better off than others_up_to.
 bool Leveler::make_room_by_drop(const Move& move) {
+  std::optional<Cell> cheapest;
+  double least = 0;
   for (const int32_t layer : state_.layers()) {
     if (layer == move.cell.layer) continue;
-    double highest = -1;
     for (const int32_t expert : state_.items(layer, move.to)) {
       const Cell other{layer, expert};
       if (!state_.has_surplus(other) || !may_drop(move.to, other)) continue;
-      if (highest < 0) highest = harmless_load(layer);
-      if (highest_without(other, move.to) > highest) continue;
-      state_.remove(move.to, other);
-      return true;
+      const double after = highest_without(other, move.to);
+      if (after <= harmless_load(layer)) {
+        state_.remove(move.to, other);
+        return true;
+      }
+      if (after > freedom_.others_up_to) continue;
+      const double raise = after - state_.max_load(layer);
+      if (cheapest && raise >= least) continue;
+      cheapest = other;
+      least = raise;
     }
   }
-  return false;
+  if (cheapest) state_.remove(move.to, *cheapest);
+  return cheapest.has_value();
 }
 
 // An expert of another layer goes the other way, where it is harmless.

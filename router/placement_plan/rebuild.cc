@@ -3,8 +3,10 @@
 #include <algorithm>
 #include <numeric>
 #include <random>
+#include <utility>
 #include <vector>
 
+#include "router/placement_plan/copy_counts.h"
 #include "router/placement_plan/fill.h"
 
 namespace conclave {
@@ -53,39 +55,28 @@ int64_t empty(PlanState* state, int32_t layer, const std::vector<int32_t>& serve
 // way to place them.
 bool refill(PlanState* state, int32_t layer, const std::vector<int32_t>& least,
             int64_t num_copies) {
-  std::vector<int32_t> copies;
+  std::vector<int32_t> needed;
   for (int32_t e = 0; e < state->num_experts(); ++e) {
     const int32_t now = state->num_holders({layer, e});
-    copies.push_back(std::max(now, least[e]));
-    num_copies -= copies.back() - now;
+    needed.push_back(std::max(now, least[e]));
+    num_copies -= needed.back() - now;
   }
+  CopyCounts counts(state, layer, std::move(needed));
+  counts.add(num_copies);
+  const std::vector<int32_t>& copies = counts.copies();
   const auto share = [&](int32_t e) {
     return copies[e] == 0 ? 0.0 : state->share({layer, e}, copies[e]);
   };
   std::vector<int32_t> order(copies.size());
   std::iota(order.begin(), order.end(), 0);
-  const auto lighter = [&](int32_t a, int32_t b) { return share(a) < share(b); };
-  for (; num_copies > 0; --num_copies) {
-    const int32_t hottest = *std::max_element(order.begin(), order.end(), lighter);
-    if (copies[hottest] >= state->num_servers()) break;
-    ++copies[hottest];
-  }
-  std::stable_sort(order.begin(), order.end(), [&](int32_t a, int32_t b) { return lighter(b, a); });
+  std::stable_sort(order.begin(), order.end(),
+                   [&](int32_t a, int32_t b) { return share(a) > share(b); });
   for (const int32_t e : order) {
     while (state->num_holders({layer, e}) < copies[e] && place(state, {layer, e})) {
     }
     if (state->num_holders({layer, e}) < least[e]) return false;
   }
   return true;
-}
-
-// The holders that each expert must not fall below.
-std::vector<int32_t> least_holders(const PlanState& state, int32_t layer) {
-  std::vector<int32_t> least;
-  for (int32_t e = 0; e < state.num_experts(); ++e) {
-    least.push_back(std::min(state.num_holders({layer, e}), state.min_replicas()));
-  }
-  return least;
 }
 
 }  // namespace
@@ -95,11 +86,10 @@ LayerRebuild::LayerRebuild(PlanState* state, Leveler* leveler, int32_t layer)
       leveler_(*leveler),
       layer_(layer),
       least_(least_holders(*state, layer)),
+      least_load_(conclave::least_load(*state, layer)),
       random_(static_cast<uint32_t>(layer) + 1) {}
 
-double LayerRebuild::over() const {
-  return state_.max_load(layer_) - std::max(1.0, state_.max_share(layer_));
-}
+double LayerRebuild::over() const { return state_.max_load(layer_) - least_load_; }
 
 bool LayerRebuild::try_once() {
   const double before = state_.max_load(layer_);

@@ -20,8 +20,10 @@ class LayerRebuild {
   // All outlive this.
   LayerRebuild(PlanState* state, Leveler* leveler, int32_t layer);
 
-  // How much the layer's busiest server has over the mean, or over the layer's largest share where
-  // that is more: where it is nothing there is nothing to try for.
+  // What no server can be brought below that has the most to do, with the copies that the layer
+  // had when this was made, and how much somebody has over that: where it is nothing there is
+  // nothing to try for.
+  double least_load() const { return least_load_; }
   double over() const;
 
   // Whether it found something better.
@@ -32,6 +34,7 @@ class LayerRebuild {
   Leveler& leveler_;
   const int32_t layer_;
   const std::vector<int32_t> least_;  // [E] holders that each expert keeps
+  const double least_load_;
   std::minstd_rand random_;
 };
 

@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "common/check.h"
+#include "router/placement_plan/copy_counts.h"
 #include "router/placement_plan/fill.h"
 #include "router/placement_plan/level.h"
 #include "router/placement_plan/plan_state.h"
@@ -12,8 +13,9 @@ namespace conclave {
 namespace {
 
 // Plans of plans until nothing changes. Every round but the first lowers a layer's max over mean by
-// min_gain, so there are few; the limit is for a min_gain of nothing.
-constexpr int kMaxRounds = 16;
+// min_gain, and no other above that, so there is an end; it takes one or two rounds, and ten or
+// more where hardly a slot is to spare.
+constexpr int kMaxRounds = 32;
 
 // Ways out of dead ends that are tried in a layer, for free and for gain: while it has more over
 // the best that can be than is good enough, and more of them while it has much more.
@@ -22,7 +24,10 @@ constexpr int32_t kNumTries = 12;
 constexpr double kBad = 2e-2;
 constexpr int32_t kMaxTriesOfBad = 256;
 constexpr int32_t kTriesOfAllLayers = 48 * 58;  // few layers may take longer each
-constexpr int32_t kNumPaidTries = 12;
+constexpr int32_t kNumPaidTries = 24;
+
+// Where nothing good is found: the moves that get so near to the best that was.
+constexpr double kNearLast = 1.005;
 
 // What a move must take off a server, of its layer's mean, to be looked at when loads cost.
 constexpr double kLeastPaid = 5e-4;
@@ -74,7 +79,7 @@ void level_for_free(PlanState* state, Newcomers newcomers) {
   Leveler leveler(state, &newcomers.freedom);
   for (const int32_t layer : state->layers()) {
     if (newcomers.all) {
-      while (leveler.step(layer)) {
+      while (leveler.step(layer) || leveler.step_by_displacing(layer)) {
       }
       rebuild_for_free(state, &leveler, layer);
     } else {
@@ -84,28 +89,50 @@ void level_for_free(PlanState* state, Newcomers newcomers) {
   }
 }
 
-// Moves that are worth their loads: the first few that leave less than is worth a move, or none.
-void level_for_gain(PlanState* state, int32_t layer, const PlanOptions& options) {
+// Moves that are worth their loads: the first few that bring the layer within min_gain of what its
+// copies allow, or near the best that was found; none where that gains less than min_gain.
+// Others give up room for it until they are near `worst`, what all could be at.
+void level_for_gain(PlanState* state, int32_t layer, double worst, const PlanOptions& options) {
   const double before = state->max_load(layer);
-  const double needed = before * (1 - options.min_gain);
+  const double kept = 1 - options.min_gain;
+  const double needed = before * kept;
   if (needed < 1) return;
   struct Step {
     size_t mark = 0;
     double highest = 0;
   };
   std::vector<Step> steps = {{.mark = state->mark(), .highest = before}};
-  const Freedom anything{.all = true, .least_gain = kLeastPaid, .is_newcomer = {}, .quota = {}};
+  Freedom anything{.all = true, .least_gain = kLeastPaid, .is_newcomer = {}, .quota = {}};
   Leveler leveler(state, &anything);
-  while (leveler.step(layer)) steps.push_back({state->mark(), state->max_load(layer)});
   LayerRebuild rebuild(state, &leveler, layer);
-  for (int32_t i = 0; i < kNumPaidTries && rebuild.over() > options.min_gain; ++i) {
-    if (rebuild.try_once()) steps.push_back({state->mark(), state->max_load(layer)});
+  anything.others_up_to = std::min(needed, worst * (1 + options.min_gain / 2));
+  const auto descend = [&] {
+    do {
+      steps.push_back({state->mark(), state->max_load(layer)});
+    } while (leveler.step(layer) || leveler.step_by_displacing(layer));
+  };
+  descend();
+  const double good = rebuild.least_load() / std::max(kept, 1e-9);
+  for (int32_t i = 0; i < kNumPaidTries && needed > rebuild.least_load(); ++i) {
+    if (state->max_load(layer) <= std::min(needed, good)) break;
+    if (rebuild.try_once()) descend();
   }
-  const double last = steps.back().highest;
-  const double enough = std::min(needed, last / std::max(1 - options.min_gain, 1e-9));
+  const double enough = std::min(needed, std::max(good, steps.back().highest * kNearLast));
   const auto stop = std::find_if(steps.begin(), steps.end(),
                                  [&](const Step& step) { return step.highest <= enough; });
   state->undo_to(stop == steps.end() ? steps.front().mark : stop->mark);
+}
+
+// So that layers that cannot do without others' room have the first choice of it.
+std::vector<int32_t> worst_first(const PlanState& state) {
+  std::vector<double> highest;
+  for (int32_t layer = 0; layer < state.num_layers(); ++layer) {
+    highest.push_back(state.max_load(layer));
+  }
+  std::vector<int32_t> layers = state.layers();
+  std::stable_sort(layers.begin(), layers.end(),
+                   [&](int32_t a, int32_t b) { return highest[a] > highest[b]; });
+  return layers;
 }
 
 // One round; whether it changed anything.
@@ -117,7 +144,8 @@ bool replan(const PlanInput& input, const PlanOptions& options, std::vector<Expe
   cover(&state);
   level_for_free(&state, newcomers);
   if (!newcomers.all) {
-    for (const int32_t layer : state.layers()) level_for_gain(&state, layer, options);
+    const double worst = least_worst_load(state);
+    for (const int32_t layer : worst_first(state)) level_for_gain(&state, layer, worst, options);
   }
   bool changed = false;
   for (int32_t s = 0; s < state.num_servers(); ++s) {

@@ -20,9 +20,9 @@
 // its slots; others release what their slots cannot hold.
 //
 // The same input gives the same plan. A plan is a fixpoint: where servers hold what it wants, the
-// next one wants the same. No threads, no clock. 58 x 256 experts on 144 servers take some hundred
-// milliseconds; where no way to level many layers is found a plan from nothing takes seconds.
-// Memory is S * L * E bytes and some.
+// next one wants the same. No threads, no clock. 58 x 256 experts on 144 servers take less than a
+// second; where dead ends are many, or slots hardly enough, one or two. Memory is S * L * E bytes
+// and some.
 //
 // REQUIRES: servers ascend; all sets are of one shape, but those that are empty; load is empty or
 // [L * E] of finite numbers that are not negative; num_slots >= 0
@@ -55,7 +55,8 @@ struct PlanInput {
 
 struct PlanOptions {
   // A layer's moves that only balance must lower its max over mean by this share of it, together,
-  // and end where all that are left to be found would lower it by less. In [0, 1]; 1: none.
+  // and end where it is within this share of the best that its copies allow, if that is found. In
+  // [0, 1]; 1: none.
   double min_gain = 0.05;
   // An expert is hot, and replicated into spare room by a plan from nothing, while a copy of it
   // makes more than this share of a server's mean load in its layer.
