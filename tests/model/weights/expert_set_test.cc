@@ -98,7 +98,7 @@ TEST(ExpertSet, SpansSayTheSet) {
 TEST(ExpertSet, IsWhatASetOfPairsIs) {
   using Pairs = std::set<std::pair<int32_t, int32_t>>;
   std::mt19937 random(1);
-  for (const auto [num_layers, num_experts] :
+  for (const auto& [num_layers, num_experts] :
        {std::pair{0, 0}, {3, 0}, {1, 1}, {4, 8}, {1, 64}, {3, 43}, {5, 64}, {7, 100}}) {
     std::array<ExpertSet, 2> sets = {ExpertSet(num_layers, num_experts),
                                      ExpertSet(num_layers, num_experts)};
