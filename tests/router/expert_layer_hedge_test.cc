@@ -170,6 +170,22 @@ TEST_F(HedgeTest, HedgesAreNotHedged) {
   EXPECT_THAT(reports_.hedges, ElementsAre(HedgeOutcome::kWon));
 }
 
+// The last answer is handed out while the late leg is given up.
+TEST_F(HedgeTest, WhatComesWhileALegIsEndedIsNotForgotten) {
+  Placement placement(2, kNumExperts, 1);
+  for (int32_t e = 0; e < kNumExperts; ++e) {
+    placement.add(kLayer, e, e < 3 ? kMain : kOther);
+    if (e < 3) placement.add(kLayer, e, kSpare, /*draining=*/true);
+  }
+  use(std::move(placement));
+  slow_.order = SlowTransport::Order::kNewestFirst;
+  slow_.always_looks = true;
+  slow_.silent = {kMain};
+  slow_.delay = {{kSpare, absl::Milliseconds(20)}, {kOther, kDelay + absl::Milliseconds(20)}};
+  EXPECT_EQ(run_on(), kDelay + absl::Milliseconds(20));
+  EXPECT_THAT(ends_at(kOther), ElementsAre(kOk));
+}
+
 TEST_F(HedgeTest, TheStepsDeadlineEndsBothSides) {
   use(main_and_spares(1));
   Matrix<float> x = random_rows(3, 1);
