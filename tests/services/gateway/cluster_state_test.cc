@@ -62,7 +62,9 @@ class ClusterStateTest : public testing::Test {
   ManualClock clock_;
   Membership membership_{
       four_layers(), &clock_, {.weights = kWeights, .silence_limit = absl::Seconds(3)}};
-  PlacementControl placement_{four_layers(), &clock_, &membership_, {}};
+  PlanMakerHere planner_;
+  PlacementControl placement_{
+      four_layers(), {.clock = &clock_, .membership = &membership_, .planner = &planner_}, {}};
   ClusterState state_{{.clock = &clock_, .membership = &membership_, .placement = &placement_}};
   int num_nodes_ = 0;
   int num_placements_ = 0;

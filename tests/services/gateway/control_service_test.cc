@@ -87,7 +87,9 @@ class ControlServiceTest : public testing::Test {
   const ModelConfig config_ = four_layers();
   Membership membership_{
       config_, &clock_, {.weights = kWeights, .silence_limit = absl::Hours(1000)}};
-  PlacementControl placement_{config_, &clock_, &membership_, {}};
+  PlanMakerHere planner_;
+  PlacementControl placement_{
+      config_, {.clock = &clock_, .membership = &membership_, .planner = &planner_}, {}};
   ClusterState state_{{.clock = &clock_, .membership = &membership_, .placement = &placement_}};
   EventLoop loop_{&system_clock_};
   ControlService service_{
