@@ -9,6 +9,7 @@
 #include "common/host_memory.h"
 #include "common/status_macros.h"
 #include "experts/expert_engine.h"
+#include "services/expert_server/low_priority.h"
 #include "services/server/log.h"
 
 namespace conclave {
@@ -69,11 +70,14 @@ absl::StatusOr<std::unique_ptr<ExpertHolding>> load_holding(const ExpertServerFl
       flags.capacity_bytes == 0 ? host_memory().available_bytes : flags.capacity_bytes;
   RETURN_IF_ERROR(check_memory(flags, *holding));
   const ModelFolder& folder = holding->folder;
-  ASSIGN_OR_RETURN(ExpertWeights weights,
-                   load_experts(*folder.checkpoint, folder.config, holding->held, progress,
-                                {.types = folder.weights(), .executor = executor}));
-  const uint64_t weight_bytes = weights.num_bytes;
-  holding->weights = std::make_unique<HeldExperts>(std::move(weights));
+  absl::StatusOr<ExpertWeights> weights = absl::UnknownError("not loaded");
+  run_at_low_priority([&] {
+    weights = load_experts(*folder.checkpoint, folder.config, holding->held, progress,
+                           {.types = folder.weights(), .executor = executor});
+  });
+  RETURN_IF_ERROR(weights.status());
+  const uint64_t weight_bytes = weights->num_bytes;
+  holding->weights = std::make_unique<HeldExperts>(*std::move(weights));
   // Control believes nobody who holds more than there is room for.
   holding->capacity_bytes = std::max(holding->capacity_bytes, holding->held_bytes());
   holding->profile = profile_of_weights(*folder.checkpoint, folder.weights());

@@ -1,8 +1,5 @@
 #include "services/expert_server/expert_keeper.h"
 
-#include <sys/resource.h>
-#include <unistd.h>
-
 #include <algorithm>
 #include <utility>
 
@@ -11,20 +8,13 @@
 #include "absl/time/clock.h"
 #include "common/host_memory.h"
 #include "common/status_macros.h"
+#include "services/expert_server/low_priority.h"
 #include "services/server/log.h"
 
 namespace conclave {
 namespace {
 
-constexpr int kNiceness = 10;
 constexpr size_t kMaxProblemBytes = 250;  // before escaping; control takes 1,024
-
-// Of this thread alone: Linux counts threads as processes here.
-void yield_to_others() {
-  if (setpriority(PRIO_PROCESS, static_cast<id_t>(gettid()), kNiceness) != 0) {
-    log_warn("experts are loaded at the priority of the rest");
-  }
-}
 
 }  // namespace
 
@@ -85,7 +75,7 @@ void ExpertKeeper::order(ExpertOrder order) {
 }
 
 void ExpertKeeper::run() {
-  yield_to_others();
+  lower_priority();
   Lock lock(mutex_);
   tell_metrics();
   while (!is_stopping_) {
