@@ -21,10 +21,7 @@ constexpr size_t kMaxPartTries = 8;
 }  // namespace
 
 bool Leveler::step_by_displacing(int32_t layer) {
-  int32_t busiest = 0;
-  for (int32_t s = 1; s < state_.num_servers(); ++s) {
-    if (state_.load(layer, s) > state_.load(layer, busiest)) busiest = s;
-  }
+  const int32_t busiest = this->busiest(layer);
   begin(state_.load(layer, busiest) - freedom_.least_gain);
   allows_debt_ = true;
   for (const int32_t expert : state_.items(layer, busiest)) consider_cell({layer, expert}, busiest);

@@ -11,13 +11,15 @@ constexpr size_t kMaxTries = 8;
 
 }  // namespace
 
-bool Leveler::step(int32_t layer) {
+int32_t Leveler::busiest(int32_t layer) const {
   int32_t busiest = 0;
   for (int32_t s = 1; s < state_.num_servers(); ++s) {
     if (state_.load(layer, s) > state_.load(layer, busiest)) busiest = s;
   }
-  return relieve(layer, busiest);
+  return busiest;
 }
+
+bool Leveler::step(int32_t layer) { return relieve(layer, busiest(layer)); }
 
 bool Leveler::step_past_stuck(int32_t layer) {
   std::vector<int32_t> order(static_cast<size_t>(state_.num_servers()));

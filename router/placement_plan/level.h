@@ -62,6 +62,7 @@ class Leveler {
                          // none may have too much
   };
 
+  int32_t busiest(int32_t layer) const;  // server
   void begin(double limit);
   bool relieve(int32_t layer, int32_t server);
   void consider_cell(Cell cell, int32_t from);

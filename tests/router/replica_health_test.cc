@@ -32,6 +32,14 @@ class ReplicaHealthTest : public testing::Test {
     health_.on_loss(server, 1);
   }
 
+  // Server A, from now on, and no longer.
+  void expect_avoided_for(absl::Duration pause) {
+    clock_.advance(pause - absl::Milliseconds(1));
+    EXPECT_TRUE(health_.is_avoided(kA)) << pause;
+    clock_.advance(absl::Milliseconds(1));
+    EXPECT_FALSE(health_.is_avoided(kA)) << pause;
+  }
+
   ManualClock clock_;
   ReplicaHealth health_{&clock_};
 };
@@ -41,12 +49,8 @@ TEST_F(ReplicaHealthTest, ALossIsAvoidedForAPauseThatDoubles) {
   absl::Duration pause = ReplicaHealth::kFirstPause;
   for (int i = 0; i < 12; ++i) {
     lose(kA);
-    EXPECT_TRUE(health_.is_avoided(kA));
     EXPECT_FALSE(health_.is_avoided(kB));
-    clock_.advance(pause - absl::Milliseconds(1));
-    EXPECT_TRUE(health_.is_avoided(kA)) << i;
-    clock_.advance(absl::Milliseconds(1));
-    EXPECT_FALSE(health_.is_avoided(kA)) << i;
+    expect_avoided_for(pause);
     pause = std::min(2 * pause, ReplicaHealth::kLongestPause);
   }
   answer(kA, 1, absl::Milliseconds(1));
@@ -128,10 +132,7 @@ TEST_F(ReplicaHealthTest, WhoWasLateIsAvoidedByWhatItWasWaitedFor) {
     health_.on_late(kA, 3, waited);
     EXPECT_EQ(health_.picks_away(kA), 0);
     EXPECT_EQ(health_.weight(kA), 1);
-    clock_.advance(pause - absl::Milliseconds(1));
-    EXPECT_TRUE(health_.is_avoided(kA)) << i;
-    clock_.advance(absl::Milliseconds(1));
-    EXPECT_FALSE(health_.is_avoided(kA)) << i;
+    expect_avoided_for(pause);
     pause = std::min(2 * pause, ReplicaHealth::kLongestPause);
   }
   answer(kA, 1, absl::Milliseconds(1));
