@@ -59,7 +59,7 @@ struct Request {
   RequestId id{};
   std::vector<int32_t> prompt;  // at least one id
   SamplingParams sampling;
-  int32_t priority = 0;  // higher goes first; equal ones in order of arrival
+  int32_t priority = 0;  // higher goes first; equal ones as the scheduler says
 
   // Ids that were generated before, elsewhere: the request goes on after them with the same bits,
   // as if it had never been interrupted, and says none of them again. Not together with `forced`.

@@ -1,18 +1,21 @@
 #include "attention/scheduler.h"
 
 #include <algorithm>
+#include <tuple>
 
 #include "common/check.h"
 
 namespace conclave {
 namespace {
 
-// Who goes before whom: a strict order, for arrivals differ.
+// Who goes before whom: a strict order, for arrivals differ. Whoever goes on from another node has
+// a client in the middle of a stream, so it is before those who have heard nothing yet.
 bool goes_before(const Sequence* a, const Sequence* b) {
-  if (a->request.priority != b->request.priority) {
-    return a->request.priority > b->request.priority;
-  }
-  return a->arrival < b->arrival;
+  const auto rank = [](const Sequence* sequence) {
+    return std::tuple(-int64_t{sequence->request.priority}, sequence->request.generated.empty(),
+                      sequence->arrival);
+  };
+  return rank(a) < rank(b);
 }
 
 void insert_in_order(Sequence* sequence, std::vector<Sequence*>* line) {
@@ -39,26 +42,32 @@ void Scheduler::remove(Sequence* sequence) {
   cache_->release(&sequence->table);
 }
 
+void Scheduler::Budget::take(bool decoding, int32_t count) {
+  step -= count;
+  if (!decoding) prompts -= count;
+}
+
 std::vector<StepPart> Scheduler::next_step() {
   std::vector<StepPart> parts;
-  int32_t budget = options_.step_tokens;
+  Budget budget{.step = options_.step_tokens, .prompts = options_.prefill_chunk};
   plan_running(&parts, &budget);
   admit(&parts, &budget);
   return parts;
 }
 
-void Scheduler::plan_running(std::vector<StepPart>* parts, int32_t* budget) {
+void Scheduler::plan_running(std::vector<StepPart>* parts, Budget* budget) {
   // Decodes first: they are one token each, and running_ never exceeds the budget. Preemption takes
   // from the back of the line, so a decode that was planned already keeps its pages.
   for (const bool decoding : {true, false}) {
     for (size_t i = 0; i < running_.size(); ++i) {
       Sequence* const sequence = running_[i];
-      if (sequence->stalled || sequence->decodes() != decoding || *budget == 0) continue;
+      if (sequence->stalled || sequence->decodes() != decoding) continue;
       const int32_t left = sequence->num_ids() - sequence->num_computed;
-      const int32_t count = std::min({left, options_.prefill_chunk, *budget});
+      const int32_t count = std::min(left, budget->left_for(decoding));
+      if (count == 0) continue;
       if (!make_room(sequence, sequence->num_computed + count)) continue;
       parts->push_back({sequence, sequence->num_computed, count});
-      *budget -= count;
+      budget->take(decoding, count);
     }
   }
   // Prompts have had their room since they were admitted, so nothing was preempted after it was
@@ -89,8 +98,8 @@ void Scheduler::preempt(Sequence* sequence) {
   ++num_preemptions_;
 }
 
-void Scheduler::admit(std::vector<StepPart>* parts, int32_t* budget) {
-  while (!waiting_.empty() && *budget > 0 &&
+void Scheduler::admit(std::vector<StepPart>* parts, Budget* budget) {
+  while (!waiting_.empty() && budget->left_for(/*decoding=*/false) > 0 &&
          static_cast<int32_t>(running_.size()) < options_.max_running) {
     Sequence* const sequence = waiting_.front();
     // One id more than it has, or it may be preempted as soon as it decodes; alone it fits anyway.
@@ -98,11 +107,11 @@ void Scheduler::admit(std::vector<StepPart>* parts, int32_t* budget) {
     if (wanted > cache_->num_free_pages() && !running_.empty()) return;
     // Room for all of it now, so that those admitted next see what is really free.
     CHECK(cache_->reserve(&sequence->table, sequence->num_ids()).ok());
-    const int32_t count = std::min({sequence->num_ids(), options_.prefill_chunk, *budget});
+    const int32_t count = std::min(sequence->num_ids(), budget->left_for(/*decoding=*/false));
     waiting_.erase(waiting_.begin());
     insert_in_order(sequence, &running_);
     parts->push_back({sequence, 0, count});
-    *budget -= count;
+    budget->take(/*decoding=*/false, count);
   }
 }
 

@@ -1,8 +1,9 @@
 // Decides what the next step computes: which ids of which sequences, within a budget of tokens.
 //
 //   1. Every running sequence that decodes gets its one token.
-//   2. What is left of the budget goes to prompts in order of priority, then arrival, at most
-//      `prefill_chunk` tokens of each.
+//   2. What is left of the budget goes to prompts, at most `prefill_chunk` tokens of all together
+//      (a small one keeps the gaps between decodes short), in order of priority, then those that
+//      go on from another node (Request::generated), then arrival.
 //   3. Waiting sequences are admitted in the same order while the cache has free pages for all ids
 //      they have so far and one more; nobody overtakes one that does not fit yet.
 //   4. When a running sequence needs a page and none is free, the running sequence of the lowest
@@ -16,6 +17,7 @@
 // always fits: the engine admits none whose whole length exceeds the cache.
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 #include <vector>
 
@@ -38,7 +40,7 @@ class Scheduler {
  public:
   struct Options {
     int32_t step_tokens = 512;    // budget of a step
-    int32_t prefill_chunk = 512;  // of one sequence in one step
+    int32_t prefill_chunk = 512;  // the part of it that prompts may take
     int32_t max_running = 64;
   };
 
@@ -59,10 +61,19 @@ class Scheduler {
   int64_t num_preemptions() const { return num_preemptions_; }
 
  private:
+  // Tokens that the step which is being planned may still take.
+  struct Budget {
+    int32_t step = 0;
+    int32_t prompts = 0;
+
+    int32_t left_for(bool decoding) const { return decoding ? step : std::min(step, prompts); }
+    void take(bool decoding, int32_t count);
+  };
+
   bool make_room(Sequence* sequence, int32_t num_tokens);
   void preempt(Sequence* sequence);
-  void plan_running(std::vector<StepPart>* parts, int32_t* budget);
-  void admit(std::vector<StepPart>* parts, int32_t* budget);
+  void plan_running(std::vector<StepPart>* parts, Budget* budget);
+  void admit(std::vector<StepPart>* parts, Budget* budget);
 
   const Options options_;
   LatentCache* const cache_;

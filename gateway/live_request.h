@@ -7,6 +7,7 @@
 #pragma once
 
 #include <cstdint>
+#include <iterator>
 #include <optional>
 #include <string>
 
@@ -31,6 +32,7 @@ class LiveRequest {
 
   const GatewayRequest& request() const { return request_; }
   int32_t num_generated() const { return static_cast<int32_t>(ids_.size()); }
+  int64_t num_ids() const { return std::ssize(request_.prompt) + std::ssize(ids_); }
 
   // What to ask of the next node. What that one says is taken from where the answer stands now.
   NodeRequest begin_run();

@@ -241,6 +241,7 @@ void RequestTable::requeue(TableEntry* entry) {
 void RequestTable::lose_run(TableEntry* entry) {
   if (const std::optional<RunEnd> end = entry->live.complete()) return finish(entry, *end);
   ++counters_.num_replays;
+  counters_.num_replayed_tokens += entry->live.num_ids();
   entry->broke_on.insert(entry->node);
   // The first try after an id is made at once: most often it is another node that makes it.
   if (++entry->num_failures > 1) {

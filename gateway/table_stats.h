@@ -20,11 +20,12 @@ struct TableCounters {
   int64_t num_deadline = 0;
   int64_t num_failed = 0;
 
-  int64_t num_runs = 0;           // assignments to nodes, first ones and others
-  int64_t num_replays = 0;        // runs that were lost and are made up for by another
-  int64_t num_turned_away = 0;    // runs that a full node refused
-  int64_t num_prompt_tokens = 0;  // of accepted requests
-  int64_t num_tokens = 0;         // generated ids said to clients
+  int64_t num_runs = 0;             // assignments to nodes, first ones and others
+  int64_t num_replays = 0;          // runs that were lost and are made up for by another
+  int64_t num_replayed_tokens = 0;  // ids that those had so far: prompts, and what was said
+  int64_t num_turned_away = 0;      // runs that a full node refused
+  int64_t num_prompt_tokens = 0;    // of accepted requests
+  int64_t num_tokens = 0;           // generated ids said to clients
 
   int64_t num_ended() const {
     return num_stop_id + num_stop_string + num_length + num_cancelled + num_client_gone +

@@ -21,14 +21,16 @@ std::optional<double> stall_of(const std::vector<FaultTime::Point>& ids, const F
   if (ids.size() <= kLeastIds) return std::nullopt;
   if (ids[kLeastIds - 1] >= time.fault || ids.back() <= time.fault) return std::nullopt;
   std::vector<double> gaps;
-  double longest = 0;
+  for (size_t i = 1; i < ids.size(); ++i) gaps.push_back(seconds(ids[i] - ids[i - 1]));
+  const double usual = spread_of(gaps).median;
+  double stall = 0;
   for (size_t i = 1; i < ids.size(); ++i) {
-    gaps.push_back(seconds(ids[i] - ids[i - 1]));
     const bool begins_in_time = ids[i - 1] < std::min(time.fault + kStallWindow, time.next_fault);
     if (ids[i] < time.fault || !begins_in_time) continue;
-    longest = std::max(longest, seconds(std::min(ids[i], time.next_fault) - ids[i - 1]));
+    const auto end = std::min(ids[i], time.next_fault);
+    stall = std::max(stall, std::min(seconds(end - ids[i - 1]) - usual, seconds(end - time.fault)));
   }
-  return std::max(0.0, longest - spread_of(gaps).median);
+  return stall;
 }
 
 double percentile(std::vector<double> values, double share) {

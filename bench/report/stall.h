@@ -17,7 +17,8 @@ struct FaultTime {
 
 // The stall of a stream whose ids came at `ids`: the largest gap between two of them that ends
 // after the fault and begins no later than kStallWindow after it, less the stream's median gap, in
-// seconds. Nothing where the stream had said fewer than six ids, or all, when the fault came.
+// seconds; of a gap that was long already when the fault came, what is after it. Nothing where the
+// stream had said fewer than six ids, or all, when the fault came.
 std::optional<double> stall_of(const std::vector<FaultTime::Point>& ids, const FaultTime& time);
 
 // The least value that at least `share` of all are not above. REQUIRES: at least one value

@@ -42,6 +42,9 @@ GatewayMetrics::GatewayMetrics(Metrics* metrics, int32_t num_layers)
       tokens_(metrics->counter("conclave_tokens_total", kTokensHelp, {{"kind", "generated"}})),
       replays_(metrics->counter("conclave_replays_total",
                                 "Runs that were lost with their node and made up for by another")),
+      replayed_tokens_(
+          metrics->counter("conclave_replayed_tokens_total",
+                           "Ids that lost runs had so far, for another node to compute again")),
       turned_away_(metrics->counter("conclave_turned_away_total",
                                     "Runs that a full attention node refused")),
       queued_(metrics->gauge("conclave_queued_requests", "Requests that no node has yet")),
@@ -106,6 +109,7 @@ void GatewayMetrics::update_table(const RequestTable& table) {
   raise_to(counters.num_prompt_tokens, &prompt_tokens_);
   raise_to(counters.num_tokens, &tokens_);
   raise_to(counters.num_replays, &replays_);
+  raise_to(counters.num_replayed_tokens, &replayed_tokens_);
   raise_to(counters.num_turned_away, &turned_away_);
   queued_.Set(table.num_queued());
   assigned_.Set(table.num_assigned());

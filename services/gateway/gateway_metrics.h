@@ -47,6 +47,7 @@ class GatewayMetrics final : public TableObserver {
   prometheus::Counter& prompt_tokens_;
   prometheus::Counter& tokens_;
   prometheus::Counter& replays_;
+  prometheus::Counter& replayed_tokens_;
   prometheus::Counter& turned_away_;
   prometheus::Gauge& queued_;
   prometheus::Gauge& assigned_;

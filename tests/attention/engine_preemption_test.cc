@@ -119,7 +119,7 @@ TEST_P(EnginePreemptionTest, ACrowdEnds) {
 
 INSTANTIATE_TEST_SUITE_P(Caches, EnginePreemptionTest,
                          testing::Values(Case{6, 64, 64, 32}, Case{6, 16, 5, 3}, Case{10, 8, 8, 1},
-                                         Case{13, 64, 7, 64}));
+                                         Case{11, 64, 7, 64}));
 
 TEST(EnginePromptLogprobs, AreSaidOnceAlsoForOneId) {
   for (const bool score_only : {false, true}) {

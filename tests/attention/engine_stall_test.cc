@@ -42,7 +42,7 @@ class EngineStallTest : public testing::Test {
   }
 
   static constexpr int32_t kNumTokens = 9;
-  TinyEngine engine_{{.num_pages = 16, .step_tokens = 16, .prefill_chunk = 8}};
+  TinyEngine engine_{{.num_pages = 16, .step_tokens = 16, .prefill_chunk = 12}};
 };
 
 TEST_F(EngineStallTest, WaitsAndGoesOnWithTheSameBits) {

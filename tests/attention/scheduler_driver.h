@@ -42,6 +42,7 @@ class SchedulerDriver {
     int32_t id = 0;
     int32_t priority = 0;
     int32_t num_prompt = 1;
+    int32_t num_generated = 0;  // elsewhere, before
   };
 
   explicit SchedulerDriver(const Options& options)
@@ -63,7 +64,8 @@ class SchedulerDriver {
     auto sequence = std::make_unique<Sequence>();
     sequence->request.prompt.resize(wish.num_prompt);
     sequence->request.priority = wish.priority;
-    sequence->ids = sequence->request.prompt;
+    sequence->request.generated.resize(wish.num_generated);
+    sequence->ids.resize(wish.num_prompt + wish.num_generated);
     sequence->arrival = num_arrivals_++;
     scheduler_.add(sequence.get());
     CHECK(sequences_.emplace(wish.id, std::move(sequence)).second);

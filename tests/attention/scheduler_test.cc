@@ -38,9 +38,10 @@ TEST(Scheduler, SharesTheBudgetInOrderOfArrival) {
   driver.add({.id = 1, .num_prompt = 8});
   driver.add({.id = 2, .num_prompt = 5});
   driver.add({.id = 3, .num_prompt = 5});
-  EXPECT_EQ(driver.step(), (Parts{{1, 0, 6}, {2, 0, 4}}));
-  EXPECT_EQ(driver.step(), (Parts{{1, 6, 2}, {2, 4, 1}, {3, 0, 5}}));
-  EXPECT_EQ(driver.step(), (Parts{{1, 8, 1}, {2, 5, 1}, {3, 5, 1}}));
+  EXPECT_EQ(driver.step(), (Parts{{1, 0, 6}}));
+  EXPECT_EQ(driver.step(), (Parts{{1, 6, 2}, {2, 0, 4}}));
+  EXPECT_EQ(driver.step(), (Parts{{1, 8, 1}, {2, 4, 1}, {3, 0, 5}}));
+  EXPECT_EQ(driver.step(), (Parts{{1, 9, 1}, {2, 5, 1}, {3, 5, 1}}));
 }
 
 TEST(Scheduler, DecodesComeBeforePrompts) {
@@ -64,6 +65,17 @@ TEST(Scheduler, PriorityThenArrival) {
   driver.finish(1);
   driver.finish(4);
   EXPECT_EQ(driver.step(), (Parts{{2, 0, 1}}));
+}
+
+TEST(Scheduler, WhoGoesOnFromElsewhereIsBeforeNewOnes) {
+  SchedulerDriver driver({.num_pages = 16, .step_tokens = 4, .prefill_chunk = 4});
+  driver.add({.id = 1, .num_prompt = 3});
+  driver.add({.id = 2, .num_prompt = 3, .num_generated = 4});
+  driver.add({.id = 3, .num_prompt = 1, .num_generated = 1});
+  driver.add({.id = 4, .priority = 1, .num_prompt = 2});
+  EXPECT_EQ(driver.step(), (Parts{{4, 0, 2}, {2, 0, 2}}));
+  EXPECT_EQ(driver.step(), (Parts{{4, 2, 1}, {2, 2, 3}}));
+  EXPECT_EQ(driver.step(), (Parts{{4, 3, 1}, {2, 5, 2}, {3, 0, 1}}));
 }
 
 // Pages of 4 tokens. Request 2 needs three pages, two are free; request 3 would fit and waits.

@@ -90,6 +90,10 @@ void add_flags(CLI::App* app, Flags* flags) {
   app->add_option("--heartbeat", flags->heartbeat, "Seconds between heartbeats of servers")
       ->check(CLI::Range(0.05, 60.0));
   app->add_option("--threads", flags->threads, "Of each process")->capture_default_str();
+  app->add_option("--prefill-chunk", options.cluster.prefill_chunk,
+                  "Most prompt tokens of a step: prompts of others are gaps in a stream, too")
+      ->check(CLI::Range(1, 65536))
+      ->capture_default_str();
   app->add_option("--weights", flags->weights, "Of nodes and expert servers, such as int8");
   app->add_flag("--json", flags->as_json, "Figures as lines of JSON");
   app->add_flag("--quiet", flags->is_quiet, "Do not name faults as they come");

@@ -53,6 +53,7 @@ absl::StatusOr<std::unique_ptr<ChaosCluster>> ChaosCluster::start(const Options&
   const auto append = [](const std::vector<std::string>& more, std::vector<std::string>* flags) {
     flags->insert(flags->end(), more.begin(), more.end());
   };
+  local.node_flags.push_back(absl::StrCat("--prefill-chunk=", options.prefill_chunk));
   append(options.gateway_flags, &local.gateway_flags);
   append(options.all_flags, &local.node_flags);
   append(options.all_flags, &local.expert_flags);

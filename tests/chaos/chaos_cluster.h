@@ -28,7 +28,8 @@ class ChaosCluster {
     std::string routing = "local";
     int32_t attention_nodes = 2;
     int32_t expert_servers = 3;
-    int32_t threads = 1;  // of each process
+    int32_t threads = 1;          // of each process
+    int32_t prefill_chunk = 512;  // of attention nodes
     bool has_proxy = true;
     uint64_t seed = 1;
     std::vector<std::string> gateway_flags;

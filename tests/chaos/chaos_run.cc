@@ -5,13 +5,17 @@
 
 #include "absl/strings/str_format.h"
 #include "absl/time/clock.h"
+#include "bench/report/report.h"
 #include "bench/report/stall.h"
 #include "common/status_macros.h"
+#include "tests/cluster/test_cluster.h"
 
 namespace conclave {
 namespace {
 
 using Needs = FaultKind::Needs;
+
+constexpr absl::Duration kPatience = absl::Minutes(3);  // of every client
 
 double seconds_between(ChaosClock::time_point a, ChaosClock::time_point b) {
   return std::chrono::duration<double>(b - a).count();
@@ -33,9 +37,17 @@ int64_t num_flipped(ChaosCluster* chaos) {
   return sum;
 }
 
+// Counted since the gateway began; half a second old at most.
+int64_t num_replayed(ChaosCluster* chaos) {
+  const ChildProcess* const gateway = chaos->cluster()->find(ClusterRole::kGateway, 0);
+  return static_cast<int64_t>(
+      scrape(gateway->ready()->metrics).at("conclave_replayed_tokens_total"));
+}
+
 absl::Status inject_until(absl::Time end, const ChaosOptions& options, ChaosCluster* chaos,
-                          std::vector<FaultRecord>* faults) {
+                          ConstantLoad* load, std::vector<FaultRecord>* faults) {
   FaultInjector injector(chaos, options.seed);
+  int64_t replayed_before = num_replayed(chaos);
   absl::SleepFor(options.settle);
   while (absl::Now() < end && !options.give_up()) {
     const FaultKind& kind = injector.next(options.faults);
@@ -46,7 +58,13 @@ absl::Status inject_until(absl::Time end, const ChaosOptions& options, ChaosClus
                           absl::StrFormat("after %s: %s", kind.name, record.status().message()));
     }
     faults->push_back(*std::move(record));
+    if (!load->wait_until_all_go_on(kPatience)) {
+      return absl::DeadlineExceededError(absl::StrFormat(
+          "after %s a client heard nothing for %s", kind.name, absl::FormatDuration(kPatience)));
+    }
     absl::SleepFor(options.settle);
+    const int64_t replayed = num_replayed(chaos);
+    faults->back().num_replayed = replayed - std::exchange(replayed_before, replayed);
   }
   return absl::OkStatus();
 }
@@ -93,7 +111,9 @@ absl::StatusOr<ChaosResult> run_chaos(const ChaosOptions& options) {
   ChaosResult result;
   ConstantLoad load({.address = chaos->address(), .clients = options.clients, .seed = options.seed},
                     &requests);
-  result.status = inject_until(absl::Now() + options.time, options, chaos.get(), &result.faults);
+  ASSIGN_OR_RETURN(result.prompt_pace, measure_prompt_pace(requests, chaos->address()));
+  result.status =
+      inject_until(absl::Now() + options.time, options, chaos.get(), &load, &result.faults);
   result.streams = load.stop();
   if (result.status.ok()) result.status = chaos->wait_until_idle();
   if (chaos->proxy() != nullptr) result.num_flipped = num_flipped(chaos.get());
@@ -119,6 +139,8 @@ std::map<std::string, StallFigures> stalls_of(const ChaosResult& result) {
     }
     if (!longest) continue;
     figure.of_faults.push_back(*longest);
+    const double replay = result.prompt_pace * static_cast<double>(fault.num_replayed);
+    figure.beyond_replay.push_back(std::max(0.0, *longest - replay));
     if (*longest < figure.longest) continue;
     figure.longest = *longest;
     figure.longest_of = absl::StrFormat("%s at %s, after %s", fault.victim, time_text(fault.time),

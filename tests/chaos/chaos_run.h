@@ -34,6 +34,7 @@ struct ChaosResult {
   std::vector<FaultRecord> faults;
   std::vector<StreamRecord> streams;  // in the order of their ends
   int64_t num_flipped = 0;            // bits, on all lines
+  double prompt_pace = 0;             // seconds for an id of a prompt under load, without faults
 
   // A cluster that did not become whole, a process that ended by itself, pages that nobody gave
   // back. What happened until then is above.
@@ -56,8 +57,9 @@ absl::StatusOr<ChaosResult> run_chaos(const ChaosOptions& options);
 
 struct StallFigures {
   int64_t num_faults = 0;
-  std::vector<double> of_faults;   // of each that met a stream: its longest
-  std::vector<double> of_streams;  // of all streams that were open
+  std::vector<double> of_faults;      // of each that met a stream: its longest
+  std::vector<double> beyond_replay;  // the same, less what the replay of all takes by itself
+  std::vector<double> of_streams;     // of all streams that were open
   double longest = 0;
   std::string longest_of;  // which fault it was, and what had been before
 };

@@ -35,25 +35,42 @@ const char* manner_name(Manner manner) {
 ConstantLoad::ConstantLoad(const Options& options, const std::vector<KnownRequest>* requests)
     : options_(options), requests_(requests) {
   CHECK(options_.clients > 0);
+  for (int32_t i = 0; i < options_.clients; ++i) clients_.emplace_back();
   for (int32_t i = 0; i < options_.clients; ++i) {
-    clients_.emplace_back([this, i] { run_client(i); });
+    clients_[static_cast<size_t>(i)].thread = std::thread([this, i] { run_client(i); });
   }
 }
 
 ConstantLoad::~ConstantLoad() { stop(); }
 
+bool ConstantLoad::wait_until_all_go_on(absl::Duration patience) {
+  constexpr absl::Duration kBetweenLooks = absl::Milliseconds(5);
+  const absl::Time give_up = absl::Now() + patience;
+  std::vector<int64_t> before;
+  for (const Client& client : clients_) before.push_back(client.num_heard);
+  for (size_t i = 0; i < clients_.size(); ++i) {
+    while (clients_[i].num_heard == before[i] && !clients_[i].pauses) {
+      if (absl::Now() > give_up) return false;
+      absl::SleepFor(kBetweenLooks);
+    }
+  }
+  return true;
+}
+
 std::vector<StreamRecord> ConstantLoad::stop() {
   is_over_ = true;
-  for (std::thread& client : clients_) client.join();
+  for (Client& client : clients_) client.thread.join();
   clients_.clear();
   return std::move(records_);
 }
 
-void ConstantLoad::run_client(int32_t client) {
-  std::mt19937_64 random(options_.seed * 1000 + static_cast<uint64_t>(client));
+void ConstantLoad::run_client(int32_t idx) {
+  Client& client = clients_[static_cast<size_t>(idx)];
+  std::mt19937_64 random(options_.seed * 1000 + static_cast<uint64_t>(idx));
   const auto stub = v1::Inference::NewStub(channel_to(options_.address));
   while (!is_over_) {
-    StreamRecord record = run_one(stub.get(), &random);
+    StreamRecord record = run_one(stub.get(), &random, &client);
+    ++client.num_heard;
     // An aborted request must not become a storm of them.
     if (record.judged.verdict == Verdict::kAborted) absl::SleepFor(absl::Milliseconds(100));
     const std::lock_guard lock(mutex_);
@@ -61,7 +78,8 @@ void ConstantLoad::run_client(int32_t client) {
   }
 }
 
-StreamRecord ConstantLoad::run_one(v1::Inference::Stub* stub, std::mt19937_64* random) {
+StreamRecord ConstantLoad::run_one(v1::Inference::Stub* stub, std::mt19937_64* random,
+                                   Client* client) {
   StreamRecord record{.request_idx = any_request(*requests_, random), .manner = any_manner(random)};
   const KnownRequest& known = (*requests_)[record.request_idx];
   record.is_long = known.is_long;
@@ -78,9 +96,12 @@ StreamRecord ConstantLoad::run_one(v1::Inference::Stub* stub, std::mt19937_64* r
   for (v1::GenerateResponse response; reader->Read(&response);) {
     add_response(response, &said);
     record.ids.resize(said.answer.ids.size(), ChaosClock::now());
+    ++client->num_heard;
     if (record.manner == Manner::kReads || said.answer.ids.size() < num_before) continue;
     if (record.manner == Manner::kStalls && !std::exchange(has_stalled, true)) {
+      client->pauses = true;
       absl::SleepFor(pause);
+      client->pauses = false;
     }
     if (record.manner == Manner::kLeaves && !std::exchange(has_left, true)) context.TryCancel();
   }

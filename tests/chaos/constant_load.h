@@ -6,6 +6,7 @@
 #include <atomic>
 #include <chrono>
 #include <cstdint>
+#include <deque>
 #include <mutex>
 #include <random>
 #include <string>
@@ -48,20 +49,30 @@ class ConstantLoad {
   ConstantLoad(const ConstantLoad&) = delete;
   ConstantLoad& operator=(const ConstantLoad&) = delete;
 
+  // Until every client that reads on has heard an id more, or an end, than when this was called:
+  // what a fault held up goes on. False when that took longer.
+  bool wait_until_all_go_on(absl::Duration patience);
+
   // Lets every client finish what it has asked, and gives the records of all in the order of their
   // ends.
   std::vector<StreamRecord> stop();
 
  private:
-  void run_client(int32_t client);
-  StreamRecord run_one(v1::Inference::Stub* stub, std::mt19937_64* random);
+  struct Client {
+    std::atomic<int64_t> num_heard{0};  // ids and ends
+    std::atomic<bool> pauses{false};    // of its own will
+    std::thread thread;
+  };
+
+  void run_client(int32_t idx);
+  StreamRecord run_one(v1::Inference::Stub* stub, std::mt19937_64* random, Client* client);
 
   const Options options_;
   const std::vector<KnownRequest>* const requests_;
   std::atomic<bool> is_over_{false};
   std::mutex mutex_;
   std::vector<StreamRecord> records_;
-  std::vector<std::thread> clients_;
+  std::deque<Client> clients_;
 };
 
 }  // namespace conclave

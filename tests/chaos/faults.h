@@ -23,6 +23,7 @@ struct FaultKind {
   Needs needs = Needs::kProcesses;
   std::optional<double> goal_seconds;  // of the stall, for 99 of 100 faults
   bool is_usual = true;                // false: only when asked for by name
+  bool goal_adds_replay = false;       // the goal is for what exceeds computing the ids again
 };
 
 // All that there are, in the order of docs/reliability.md.
@@ -35,6 +36,7 @@ struct FaultRecord {
   absl::Time time;  // of its beginning, as logs tell it
   ChaosClock::time_point begin;
   ChaosClock::time_point end;  // when the cluster was whole again
+  int64_t num_replayed = 0;    // ids that were computed again at another attention node
 };
 
 class FaultInjector {

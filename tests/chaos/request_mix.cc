@@ -8,6 +8,8 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "absl/time/clock.h"
+#include "bench/report/report.h"
 #include "common/status_macros.h"
 #include "services/local/model_folder.h"
 #include "tests/support/mixed_requests.h"
@@ -139,6 +141,33 @@ absl::StatusOr<std::vector<KnownRequest>> known_requests(const MixOptions& optio
                                             all[i].expected.status.error_message()));
   }
   return all;
+}
+
+absl::StatusOr<double> measure_prompt_pace(const std::vector<KnownRequest>& requests,
+                                           const std::string& address) {
+  constexpr size_t kLength = 128;
+  constexpr int kRuns = 5;
+  std::vector<int32_t> ids;
+  for (size_t i = 0; ids.size() < kLength; i = (i + 1) % requests.size()) {
+    const auto& prompt = requests[i].message.ids().ids();
+    ids.insert(ids.end(), prompt.begin(), prompt.end());
+  }
+  const auto median_time = [&](size_t length) -> absl::StatusOr<double> {
+    v1::GenerateRequest request = request_of(1);
+    request.mutable_ids()->mutable_ids()->Assign(ids.begin(),
+                                                 ids.begin() + static_cast<std::ptrdiff_t>(length));
+    std::vector<double> seconds;
+    for (int run = 0; run < kRuns; ++run) {
+      const absl::Time begin = absl::Now();
+      const Generated said = generate(address, request);
+      if (!said.status.ok()) return absl::InternalError(said.status.error_message());
+      seconds.push_back(absl::ToDoubleSeconds(absl::Now() - begin));
+    }
+    return spread_of(std::move(seconds)).median;
+  };
+  ASSIGN_OR_RETURN(const double one, median_time(1));
+  ASSIGN_OR_RETURN(const double all, median_time(kLength));
+  return std::max(0.0, (all - one) / (kLength - 1));
 }
 
 }  // namespace conclave

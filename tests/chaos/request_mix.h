@@ -27,6 +27,11 @@ struct MixOptions {
 absl::StatusOr<std::vector<KnownRequest>> known_requests(const MixOptions& options,
                                                          const std::string& address);
 
+// Seconds that an id of a long prompt takes there now, whatever else runs: what computing a request
+// again costs at the least.
+absl::StatusOr<double> measure_prompt_pace(const std::vector<KnownRequest>& requests,
+                                           const std::string& address);
+
 enum class Verdict {
   kSame,
   kAborted,   // it ended with a status

@@ -2,6 +2,7 @@
 //   - the largest gap that overlaps the five seconds after it, less the stream's median gap;
 //   - also one that ends later, so that the worst is not left out;
 //   - of a gap in which the next fault falls, only what was before;
+//   - of a gap that was long before the fault, only what comes after;
 //   - nothing of streams that had hardly begun or were over.
 
 #include "bench/report/stall.h"
@@ -45,6 +46,10 @@ TEST(StallTest, LeavesGapsOfBeforeAndMuchLaterAside) {
 TEST(StallTest, GivesTheNextFaultWhatIsIts) {
   const FaultTime time{.fault = at(0.2), .next_fault = at(0.5)};
   EXPECT_NEAR(*stall_of(stream_with(3), time), 0, 1e-6);
+}
+
+TEST(StallTest, LeavesAnEarlierFaultWhatIsThatOnes) {
+  EXPECT_NEAR(*stall_of(stream_with(3), {.fault = at(2.5)}), 1, 1e-6);
 }
 
 TEST(StallTest, IsNothingForStreamsThatWereNotOpen) {

@@ -31,6 +31,7 @@ TEST_F(RequestReplayTest, ABrokenRunGoesOnElsewhere) {
   EXPECT_THAT(sink->ids, ElementsAre(5, 6, 7, 8));
   EXPECT_TRUE(sink->finish);
   EXPECT_EQ(table_->counters().num_replays, 1);
+  EXPECT_EQ(table_->counters().num_replayed_tokens, 5);
   EXPECT_EQ(table_->counters().num_runs, 2);
 }
 
