@@ -1,7 +1,6 @@
 #include "experts/held_experts.h"
 
 #include <algorithm>
-#include <utility>
 
 #include "common/check.h"
 
@@ -22,18 +21,18 @@ HeldExperts::HeldExperts(int32_t num_layers, int32_t num_experts)
       num_experts_(num_experts),
       experts_(static_cast<size_t>(num_layers) * static_cast<size_t>(num_experts)) {}
 
-HeldExperts::HeldExperts(ExpertWeights weights)
+HeldExperts::HeldExperts(const ExpertWeights& weights)
     : HeldExperts(static_cast<int32_t>(weights.layers.size()), num_experts_of(weights)) {
-  add(std::make_shared<const ExpertWeights>(std::move(weights)));
+  add(weights);
 }
 
-void HeldExperts::add(std::shared_ptr<const ExpertWeights> part) {
-  CHECK(part->layers.size() == static_cast<size_t>(num_layers_));
+void HeldExperts::add(const ExpertWeights& part) {
+  CHECK(part.layers.size() == static_cast<size_t>(num_layers_));
   auto held = experts_.begin();
-  for (const auto& layer : part->layers) {
+  for (const auto& layer : part.layers) {
     CHECK(layer.empty() || layer.size() == static_cast<size_t>(num_experts_));
     for (size_t e = 0; e < layer.size(); ++e) {
-      if (layer[e] != nullptr && held[e] == nullptr) held[e] = {part, layer[e].get()};
+      if (held[e] == nullptr) held[e] = layer[e];
     }
     held += num_experts_;
   }
@@ -54,7 +53,7 @@ const FfnWeights* HeldExperts::find(int32_t layer_idx, int32_t expert) const {
   if (expert < 0 || expert >= num_experts_) return nullptr;
   const size_t at = static_cast<size_t>(layer_idx) * static_cast<size_t>(num_experts_) +
                     static_cast<size_t>(expert);
-  return experts_[at].get();
+  return experts_[at] == nullptr ? nullptr : &experts_[at]->ffn;
 }
 
 }  // namespace conclave

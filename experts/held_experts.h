@@ -1,7 +1,7 @@
 // The routed experts that a server holds at this moment. They may change between two batches: parts
 // that were loaded come in, experts that nobody asks for any more go out.
 //
-// Memory goes back when the last expert of a part has gone. What is mapped from the checkpoint is
+// Memory goes back with each expert, when nobody else has it. What is mapped from the checkpoint is
 // the page cache's and goes when the system wants it.
 //
 // Not thread-safe: the engine's thread changes it and reads it.
@@ -22,11 +22,11 @@ class HeldExperts {
   HeldExperts(int32_t num_layers, int32_t num_experts);
 
   // All that `weights` has.
-  explicit HeldExperts(ExpertWeights weights);
+  explicit HeldExperts(const ExpertWeights& weights);
 
   // Takes in what `part` has and is not held yet.
   // REQUIRES: it is of the same shape
-  void add(std::shared_ptr<const ExpertWeights> part);
+  void add(const ExpertWeights& part);
 
   // No effect for experts that are not held.
   // REQUIRES: `gone` is of the same shape
@@ -38,7 +38,7 @@ class HeldExperts {
  private:
   const int32_t num_layers_;
   const int32_t num_experts_;
-  std::vector<std::shared_ptr<const FfnWeights>> experts_;  // [L * E], each keeps its part
+  std::vector<std::shared_ptr<const RoutedExpert>> experts_;  // [L * E]
 };
 
 }  // namespace conclave

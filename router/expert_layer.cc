@@ -42,6 +42,7 @@ ExpertLayer::ExpertLayer(const Parts& parts, Placement placement, const Options&
       transport_(parts.transport),
       clock_(parts.clock),
       observer_(parts.observer),
+      members_(parts.members),
       health_(parts.clock),
       gate_weights_(parts.gates) {}
 

@@ -15,7 +15,7 @@
 // Where there is no other holder, or none that can do better, the tokens are faulted: with
 // UNAVAILABLE, as by an expert that nobody holds, or with INTERNAL for answers that are not finite,
 // as for such scores. A server that did not answer in time is not asked again for as long, or every
-// layer of a step would wait for it anew.
+// layer of a step would wait for it anew. One that has left the cluster is not waited for at all.
 //
 // One thread, which also sets the placement, between steps.
 #pragma once
@@ -37,6 +37,7 @@
 #include "router/gate.h"
 #include "router/leg_detour.h"
 #include "router/moe_layer.h"
+#include "router/newest_members.h"
 #include "router/placement.h"
 #include "router/replica_health.h"
 #include "router/transport.h"
@@ -114,7 +115,7 @@ class ExpertLayer final : public MoeLayer {
     int32_t max_tokens = 0;          // rows of the largest step
     absl::Duration leg_timeout = absl::Seconds(10);
   };
-  // All outlive the layer; the observer may be null.
+  // All outlive the layer; the last two may be null.
   struct Parts {
     const ModelConfig* config = nullptr;
     std::vector<GateWeights> gates;  // [L]; without weight for dense layers
@@ -122,6 +123,7 @@ class ExpertLayer final : public MoeLayer {
     Executor* executor = nullptr;
     const Clock* clock = nullptr;  // the transport's
     LegObserver* observer = nullptr;
+    const NewestMembers* members = nullptr;  // what control says while a step waits
   };
 
   // INVALID_ARGUMENT for types that rows do not travel in.
@@ -162,8 +164,9 @@ class ExpertLayer final : public MoeLayer {
   void send_detour(DispatchPlan plan, ExpertStep* step);
   bool move_leg(size_t leg_idx, ExpertStep* step);
   void look_at_late_legs(ExpertStep* step);
+  void look_for_the_gone(ExpertStep* step);
   void look_at_overdue_leg(size_t leg_idx, ExpertStep* step);
-  void give_up(size_t leg_idx, absl::Duration limit, ExpertStep* step);
+  void give_up(size_t leg_idx, absl::Status status, ExpertStep* step);
 
   // expert_hedges.cc
   void hedge(size_t leg_idx, ExpertStep* step);
@@ -179,6 +182,7 @@ class ExpertLayer final : public MoeLayer {
   Transport* const transport_;  // these outlive this
   const Clock* const clock_;
   LegObserver* const observer_;
+  const NewestMembers* const members_;
   ReplicaHealth health_;
   std::vector<GateWeights> gate_weights_;     // [L]
   std::vector<std::unique_ptr<Gate>> gates_;  // [L], null for dense layers

@@ -15,6 +15,15 @@ namespace {
 // Legs up to this size are what decoding makes; larger ones would make those wait.
 constexpr int32_t kMostDecodePicks = 64;
 
+// So often a step that waits looks whether those that it waits for are members still.
+constexpr absl::Duration kMemberLooks = absl::Milliseconds(200);
+
+absl::Status no_answer(ServerId server, absl::Duration limit) {
+  return absl::DeadlineExceededError(absl::StrFormat("server %d did not answer within %s",
+                                                     static_cast<int32_t>(server),
+                                                     absl::FormatDuration(limit)));
+}
+
 }  // namespace
 
 void ExpertLayer::send_legs(size_t first, ExpertStep* step) {
@@ -74,13 +83,16 @@ void ExpertLayer::wait_for_legs(ExpertStep* step) {
     }
     bool all_done = true;
     absl::Time next = step->deadline;
+    if (members_ != nullptr) next = std::min(next, clock_->now() + kMemberLooks);
     for (const SentLeg& sent : step->sent) {
       if (sent.reply.done) continue;
       all_done = false;
       next = std::min({next, sent.deadline, sent.hedge_at});
     }
     if (all_done) return;
-    if (!transport_->wait(next)) look_at_late_legs(step);
+    if (transport_->wait(next)) continue;
+    look_for_the_gone(step);
+    look_at_late_legs(step);
   }
 }
 
@@ -161,6 +173,20 @@ bool ExpertLayer::move_leg(size_t leg_idx, ExpertStep* step) {
   return true;
 }
 
+// Whoever takes a server out of the cluster has waited for it long enough. Its legs may still have
+// been answered, so this looks only when nothing comes.
+void ExpertLayer::look_for_the_gone(ExpertStep* step) {
+  if (members_ == nullptr) return;
+  for (size_t i = 0; i < step->sent.size(); ++i) {
+    const ServerId server = step->plan.legs[i].server;
+    if (step->sent[i].reply.done || !members_->has_left(server, placement_.version())) continue;
+    give_up(i,
+            absl::UnavailableError(
+                absl::StrFormat("server %d has left the cluster", static_cast<int32_t>(server))),
+            step);
+  }
+}
+
 void ExpertLayer::look_at_late_legs(ExpertStep* step) {
   const absl::Time now = clock_->now();
   for (size_t i = 0; i < step->sent.size(); ++i) {
@@ -189,24 +215,21 @@ void ExpertLayer::look_at_overdue_leg(size_t leg_idx, ExpertStep* step) {
     const absl::Duration patience = health_.patience(leg.server, leg.num_picks());
     const bool had_time = waited >= std::min(patience, options_.leg_timeout / 2);
     if (had_time) health_.on_silence(leg.server, options_.leg_timeout);
-    return give_up(leg_idx, options_.leg_timeout, step);
+    return give_up(leg_idx, no_answer(leg.server, options_.leg_timeout), step);
   }
   if (!detour_of(leg_idx, *step).is_whole()) {
     sent.deadline = step->deadline;
   } else if (!health_.has_retry()) {
     sent.deadline = deadline_of(leg, *step);
   } else {
-    give_up(leg_idx, waited, step);
+    give_up(leg_idx, no_answer(leg.server, waited), step);
   }
 }
 
 // Settled at once, so that it has the retry that was there for it.
-void ExpertLayer::give_up(size_t leg_idx, absl::Duration limit, ExpertStep* step) {
+void ExpertLayer::give_up(size_t leg_idx, absl::Status status, ExpertStep* step) {
   SentLeg& sent = step->sent[leg_idx];
-  transport_->cancel(&sent.reply, absl::DeadlineExceededError(absl::StrFormat(
-                                      "server %d did not answer within %s",
-                                      static_cast<int32_t>(step->plan.legs[leg_idx].server),
-                                      absl::FormatDuration(limit))));
+  transport_->cancel(&sent.reply, std::move(status));
   if (!std::exchange(sent.is_settled, true)) settle(leg_idx, step);
 }
 

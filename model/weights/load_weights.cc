@@ -26,13 +26,9 @@ void keep_owned(TensorSource* source, Weights* weights) {
   weights->owned_bytes = std::move(owned.bytes);
 }
 
-// Moves what `source` had to copy into the weights that point at it, and pages the rest in.
-template <typename Weights>
-absl::Status finish(const Checkpoint& checkpoint, TensorSource* source, LoadMeter* meter,
-                    Weights* weights) {
-  weights->num_bytes = source->num_bytes();
-  keep_owned(source, weights);
-  RETURN_IF_ERROR(page_in(checkpoint, source->ranges(), meter));
+// Pages in what stayed in the file.
+absl::Status finish(const Checkpoint& checkpoint, const TensorSource& source, LoadMeter* meter) {
+  RETURN_IF_ERROR(page_in(checkpoint, source.ranges(), meter));
   meter->finish();
   return absl::OkStatus();
 }
@@ -47,9 +43,10 @@ absl::Status read_experts(const ModelConfig& config, const ExpertSet& held, Tens
     if (!config.is_moe_layer(layer)) continue;
     for (int32_t e = 0; e < num_experts; ++e) {
       if (!held.contains(layer, e)) continue;
-      auto ffn = std::make_unique<FfnWeights>();
-      RETURN_IF_ERROR(read_expert_tensors(config, layer, e, source, ffn.get()));
-      row[static_cast<size_t>(e)] = std::move(ffn);
+      auto routed = std::make_shared<RoutedExpert>();
+      RETURN_IF_ERROR(read_expert_tensors(config, layer, e, source, &routed->ffn));
+      keep_owned(source, routed.get());
+      row[static_cast<size_t>(e)] = std::move(routed);
     }
   }
   return absl::OkStatus();
@@ -71,7 +68,8 @@ const FfnWeights* ExpertWeights::find(int32_t layer_idx, int32_t expert) const {
   if (layer_idx < 0 || static_cast<size_t>(layer_idx) >= layers.size()) return nullptr;
   const auto& row = layers[static_cast<size_t>(layer_idx)];
   if (expert < 0 || static_cast<size_t>(expert) >= row.size()) return nullptr;
-  return row[static_cast<size_t>(expert)].get();
+  const RoutedExpert* const routed = row[static_cast<size_t>(expert)].get();
+  return routed == nullptr ? nullptr : &routed->ffn;
 }
 
 absl::StatusOr<TrunkWeights> load_trunk(const Checkpoint& checkpoint, const ModelConfig& config,
@@ -81,7 +79,9 @@ absl::StatusOr<TrunkWeights> load_trunk(const Checkpoint& checkpoint, const Mode
   TensorSource source(&checkpoint, &config, for_loading(options, &meter));
   TrunkWeights trunk;
   RETURN_IF_ERROR(read_trunk_tensors(config, &source, &trunk));
-  RETURN_IF_ERROR(finish(checkpoint, &source, &meter, &trunk));
+  trunk.num_bytes = source.num_bytes();
+  keep_owned(&source, &trunk);
+  RETURN_IF_ERROR(finish(checkpoint, source, &meter));
   return trunk;
 }
 
@@ -96,7 +96,8 @@ absl::StatusOr<ExpertWeights> load_experts(const Checkpoint& checkpoint, const M
   LoadMeter meter(headers.num_bytes(), progress);
   TensorSource source(&checkpoint, &config, for_loading(options, &meter));
   RETURN_IF_ERROR(read_experts(config, held, &source, &experts));
-  RETURN_IF_ERROR(finish(checkpoint, &source, &meter, &experts));
+  experts.num_bytes = source.num_bytes();
+  RETURN_IF_ERROR(finish(checkpoint, source, &meter));
   return experts;
 }
 

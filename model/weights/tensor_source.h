@@ -14,6 +14,7 @@
 #include <cstdint>
 #include <memory>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "absl/status/status.h"
@@ -81,7 +82,7 @@ class TensorSource {
   const WeightTypes& converted_types() const { return converted_types_; }
   const std::vector<MatrixSpec>& converted() const { return converted_; }
   const std::vector<MappedRange>& ranges() const { return ranges_; }
-  Owned take_owned() { return std::move(owned_); }
+  Owned take_owned() { return std::exchange(owned_, {}); }  // since the last time
 
   // Whether tensor `tensor_idx` of the checkpoint was asked for.
   bool was_read(size_t tensor_idx) const { return was_read_[tensor_idx]; }

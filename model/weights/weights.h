@@ -77,13 +77,19 @@ struct GateStack {
   std::vector<std::unique_ptr<std::byte[]>> owned_bytes;
 };
 
-struct ExpertWeights {
-  // [L][E]; null where the layer is dense or another server holds the expert.
-  std::vector<std::vector<std::unique_ptr<FfnWeights>>> layers;
+// Keeps what it needs by itself: it may go before those that were loaded with it, or outlive them.
+struct RoutedExpert {
+  FfnWeights ffn;
 
-  uint64_t num_bytes = 0;
   std::vector<std::unique_ptr<float[]>> owned;
   std::vector<std::unique_ptr<std::byte[]>> owned_bytes;
+};
+
+struct ExpertWeights {
+  // [L][E]; null where the layer is dense or another server holds the expert.
+  std::vector<std::vector<std::shared_ptr<const RoutedExpert>>> layers;
+
+  uint64_t num_bytes = 0;
 
   const FfnWeights* find(int32_t layer_idx, int32_t expert) const;
 };

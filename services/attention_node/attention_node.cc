@@ -126,7 +126,10 @@ absl::Status run_attention_node(const NodeFlags& flags, StopSignal* stop) {
 
   PlacementWatcher watcher(
       {.control = flags.server.control, .server_id = facts.id, .config = &folder.config},
-      [&](ClusterView view) { node.loop->set_view(std::move(view)); });
+      [&](ClusterView view) {
+        node.model->hear_of(view);
+        node.loop->set_view(std::move(view));
+      });
   ControlClient control({.control = flags.server.control, .facts = facts},
                         {.heartbeat =
                              [&] {

@@ -77,7 +77,8 @@ absl::Status NodeModel::make_moe(const NodeFlags& flags, const Parts& parts) {
                                                   .transport = transport_.get(),
                                                   .executor = threads_.get(),
                                                   .clock = parts.clock,
-                                                  .observer = parts.legs},
+                                                  .observer = parts.legs,
+                                                  .members = &members_},
                                                  std::move(nobody), options));
   return absl::OkStatus();
 }

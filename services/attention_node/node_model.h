@@ -40,6 +40,9 @@ class NodeModel {
 
   Engine& engine() { return stack_->engine(); }
 
+  // At once: nobody is waited for who has left. Thread-safe.
+  void hear_of(const ClusterView& view) { members_.update(view); }
+
   // From the next step on.
   void use_view(const ClusterView& view);
 
@@ -52,6 +55,7 @@ class NodeModel {
   const ModelFolder& folder_;
   const std::unique_ptr<ThreadPool> threads_;
   TrunkWeights trunk_;
+  NewestMembers members_;
   std::unique_ptr<LegTransport> transport_;  // null where the gateway routes
   std::unique_ptr<ExpertLayer> experts_;     // null where the gateway routes
   std::unique_ptr<RemoteMoeLayer> remote_;   // null where rows are routed here

@@ -77,7 +77,7 @@ absl::StatusOr<std::unique_ptr<ExpertHolding>> load_holding(const ExpertServerFl
   });
   RETURN_IF_ERROR(weights.status());
   const uint64_t weight_bytes = weights->num_bytes;
-  holding->weights = std::make_unique<HeldExperts>(*std::move(weights));
+  holding->weights = std::make_unique<HeldExperts>(*weights);
   // Control believes nobody who holds more than there is room for.
   holding->capacity_bytes = std::max(holding->capacity_bytes, holding->held_bytes());
   holding->profile = profile_of_weights(*folder.checkpoint, folder.weights());

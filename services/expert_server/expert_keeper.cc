@@ -132,15 +132,14 @@ void ExpertKeeper::wait_for_room(Lock* lock) {
   lock->lock();
 }
 
-absl::StatusOr<std::shared_ptr<const ExpertWeights>> ExpertKeeper::read_part(
-    const ExpertSet& part) const {
+absl::StatusOr<ExpertWeights> ExpertKeeper::read_part(const ExpertSet& part) const {
   const absl::Time start = absl::Now();
   const ModelFolder& folder = *parts_.folder;
   ASSIGN_OR_RETURN(ExpertWeights loaded,
                    load_experts(*folder.checkpoint, folder.config, part, [](uint64_t, uint64_t) {},
                                 {.types = folder.weights()}));
   parts_.metrics->on_loaded(part.size(), loaded.num_bytes, absl::Now() - start);
-  return std::make_shared<const ExpertWeights>(std::move(loaded));
+  return loaded;
 }
 
 void ExpertKeeper::load_part(const ExpertSet& part, Lock* lock) {

@@ -65,7 +65,7 @@ class ExpertKeeper {
   void run();
   ExpertSet next_part() const;
   void wait_for_room(Lock* lock);
-  absl::StatusOr<std::shared_ptr<const ExpertWeights>> read_part(const ExpertSet& part) const;
+  absl::StatusOr<ExpertWeights> read_part(const ExpertSet& part) const;
   void load_part(const ExpertSet& part, Lock* lock);
   absl::Status check_room(const ExpertSet& part) const;
   void tell_metrics() const;

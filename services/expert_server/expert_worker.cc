@@ -55,11 +55,9 @@ void ExpertWorker::submit(ArrivedLeg leg, Done done) {
   done(*std::move(refused));
 }
 
-void ExpertWorker::take_in(std::shared_ptr<const ExpertWeights> part) {
-  post({.part = std::move(part), .gone = {}});
-}
+void ExpertWorker::take_in(ExpertWeights part) { post({.part = std::move(part), .gone = {}}); }
 
-void ExpertWorker::let_go(ExpertSet gone) { post({.part = nullptr, .gone = std::move(gone)}); }
+void ExpertWorker::let_go(ExpertSet gone) { post({.part = std::nullopt, .gone = std::move(gone)}); }
 
 void ExpertWorker::post(Change change) {
   {
@@ -140,8 +138,8 @@ void ExpertWorker::make_changes(std::vector<Change> changes) {
   const auto num_changes = static_cast<int64_t>(changes.size());
   bool has_less = false;
   for (Change& change : changes) {
-    if (change.part != nullptr) {
-      weights_->add(std::move(change.part));
+    if (change.part) {
+      weights_->add(*change.part);
     } else {
       weights_->remove(change.gone);
       has_less = true;

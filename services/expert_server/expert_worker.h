@@ -11,6 +11,7 @@
 #include <list>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <thread>
 #include <vector>
 
@@ -57,7 +58,7 @@ class ExpertWorker final : public LegHandler {
   // From now on legs may ask for what `part` has, or are answered with NOT_FOUND for what is gone.
   // The engine thread makes it so between two batches, before it looks at any leg that comes after
   // the call; memory goes back then. Thread-safe, at once.
-  void take_in(std::shared_ptr<const ExpertWeights> part);
+  void take_in(ExpertWeights part);
   void let_go(ExpertSet gone);
 
   // Waits until everything taken in or let go before has come or gone, and memory with it, or the
@@ -86,7 +87,7 @@ class ExpertWorker final : public LegHandler {
 
   // Of what is held: one of the two.
   struct Change {
-    std::shared_ptr<const ExpertWeights> part;
+    std::optional<ExpertWeights> part;
     ExpertSet gone;
   };
 

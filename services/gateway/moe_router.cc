@@ -27,7 +27,8 @@ absl::StatusOr<std::unique_ptr<MoeRouter>> MoeRouter::create(const ModelFolder& 
                                                           .transport = router->transport_.get(),
                                                           .executor = router->threads_.get(),
                                                           .clock = clock,
-                                                          .observer = legs},
+                                                          .observer = legs,
+                                                          .members = &router->members_},
                                                          std::move(nobody),
                                                          {.wire_out = options.wire_out,
                                                           .wire_back = options.wire_back,
@@ -40,6 +41,7 @@ absl::StatusOr<std::unique_ptr<MoeRouter>> MoeRouter::create(const ModelFolder& 
 MoeRouter::~MoeRouter() { stop(); }
 
 void MoeRouter::set_view(ClusterView view) {
+  members_.update(view);
   {
     const std::lock_guard lock(mutex_);
     view_ = std::move(view);

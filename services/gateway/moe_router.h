@@ -73,6 +73,7 @@ class MoeRouter final : public MoeHandler {
   const ModelConfig& config_;
   std::unique_ptr<ThreadPool> threads_;
   GateStack gates_;
+  NewestMembers members_;
   std::unique_ptr<LegTransport> transport_;
   std::unique_ptr<ExpertLayer> experts_;
   std::vector<std::unique_ptr<MoeStep>> steps_;  // as many as were ever under way together

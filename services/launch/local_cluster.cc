@@ -97,7 +97,10 @@ absl::Status LocalCluster::remove(ClusterRole role, int32_t idx, absl::Duration 
 std::vector<std::string> LocalCluster::args_of(ClusterRole role, int32_t idx) const {
   std::vector<std::string> args = {absl::StrCat("--model=", options_.model)};
   const std::string name = absl::StrCat("--server-id=", std::string(role_name(role)), "-", idx);
-  const std::string control = absl::StrCat("--control=", address_);
+  const std::string own_control =
+      role == ClusterRole::kGateway ? "" : options_.own_control(role, idx, address_);
+  const std::string control =
+      absl::StrCat("--control=", own_control.empty() ? address_ : own_control);
   const std::string transport = absl::StrCat("--transport=", options_.transport);
   const std::vector<std::string>* more = nullptr;
   switch (role) {

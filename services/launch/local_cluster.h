@@ -44,6 +44,9 @@ class LocalCluster {
     // And of one process alone, asked each time that it is launched.
     std::function<std::vector<std::string>(ClusterRole, int32_t idx)> own_flags =
         [](ClusterRole, int32_t) { return std::vector<std::string>(); };
+    // Where a server finds control, when not where control listens; empty: there.
+    std::function<std::string(ClusterRole, int32_t idx, const std::string& address)> own_control =
+        [](ClusterRole, int32_t, const std::string&) { return std::string(); };
     // Where its program lies when it is launched this time; empty: in bin_dir.
     std::function<std::string(ClusterRole, int32_t idx)> own_bin_dir = [](ClusterRole, int32_t) {
       return std::string();

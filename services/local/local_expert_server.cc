@@ -11,13 +11,12 @@ absl::StatusOr<std::unique_ptr<LocalExpertServer>> LocalExpertServer::load(
     Executor* executor, LoadProgress progress, const WeightTypes& types) {
   ASSIGN_OR_RETURN(ExpertWeights weights, load_experts(checkpoint, config, held, progress,
                                                        {.types = types, .executor = executor}));
-  return std::unique_ptr<LocalExpertServer>(
-      new LocalExpertServer(config, std::move(weights), executor));
+  return std::unique_ptr<LocalExpertServer>(new LocalExpertServer(config, weights, executor));
 }
 
-LocalExpertServer::LocalExpertServer(const ModelConfig& config, ExpertWeights weights,
+LocalExpertServer::LocalExpertServer(const ModelConfig& config, const ExpertWeights& weights,
                                      Executor* executor)
-    : weights_(std::move(weights)),
+    : weights_(weights),
       engine_(config, &weights_, executor),
       batcher_(&config, &weights_, &engine_, {}) {}
 

@@ -27,7 +27,7 @@ class LocalExpertServer final : public LoopbackServer {
   bool run() override;
 
  private:
-  LocalExpertServer(const ModelConfig& config, ExpertWeights weights, Executor* executor);
+  LocalExpertServer(const ModelConfig& config, const ExpertWeights& weights, Executor* executor);
 
   const HeldExperts weights_;
   ExpertEngine engine_;

@@ -118,7 +118,7 @@ int run(Flags flags) {
                  : flags.seconds > 0 ? absl::Seconds(flags.seconds)
                                      : absl::Seconds(30);
   options.settle = absl::Seconds(flags.settle_seconds);
-  options.cluster.has_proxy = needs_proxy(*faults);
+  options.cluster.proxied = lines_of(*faults);
   options.cluster.seed = options.seed;
   if (flags.heartbeat > 0) {
     options.cluster.gateway_flags.push_back(absl::StrCat("--heartbeat=", flags.heartbeat));

@@ -10,6 +10,7 @@
 #include "absl/time/clock.h"
 #include "common/check.h"
 #include "common/status_macros.h"
+#include "services/server/address.h"
 #include "tests/chaos/loopback.h"
 #include "tests/cluster/test_cluster.h"
 
@@ -36,11 +37,16 @@ std::string ChaosCluster::line_to(ClusterRole role, int32_t idx) {
   return absl::StrCat(std::string(role_name(role)), "-", idx);
 }
 
+std::string ChaosCluster::control_line_of(ClusterRole role, int32_t idx) {
+  return absl::StrCat("control of ", line_to(role, idx));
+}
+
 absl::StatusOr<std::unique_ptr<ChaosCluster>> ChaosCluster::start(const Options& options) {
   std::unique_ptr<ChaosCluster> chaos(new ChaosCluster());
   chaos->log_dir_ = new_log_dir();
   chaos->next_port_ = kFirstPort + static_cast<int32_t>(getpid()) % kNumPorts;
-  if (options.has_proxy) chaos->proxy_ = std::make_unique<FaultProxy>(options.seed);
+  chaos->proxied_ = options.proxied;
+  if (options.proxied.any()) chaos->proxy_ = std::make_unique<FaultProxy>(options.seed);
   LocalCluster::Options local =
       cluster_of(options.model, options.attention_nodes, options.expert_servers);
   local.log_dir = chaos->log_dir_;
@@ -60,6 +66,9 @@ absl::StatusOr<std::unique_ptr<ChaosCluster>> ChaosCluster::start(const Options&
   local.own_flags = [c = chaos.get()](ClusterRole role, int32_t idx) {
     return c->own_flags(role, idx);
   };
+  local.own_control = [c = chaos.get()](ClusterRole role, int32_t idx, const std::string& address) {
+    return c->own_control(role, idx, address);
+  };
   chaos->other_bin_dir_ = options.other_bin_dir;
   local.own_bin_dir = [c = chaos.get()](ClusterRole role, int32_t idx) {
     return c->own_bin_dir(role, idx);
@@ -70,12 +79,16 @@ absl::StatusOr<std::unique_ptr<ChaosCluster>> ChaosCluster::start(const Options&
                         absl::StrCat(cluster.status().message(), "; logs in ", chaos->log_dir_));
   }
   chaos->cluster_ = *std::move(cluster);
+  if (options.proxied.of_clients) {
+    ASSIGN_OR_RETURN(const HostPort gateway, parse_host_port(chaos->address()));
+    ASSIGN_OR_RETURN(chaos->client_address_, chaos->proxy_->add_link(kClientLines, gateway.port));
+  }
   return chaos;
 }
 
 // A place keeps its port and its line for as long as the cluster lives.
 std::vector<std::string> ChaosCluster::own_flags(ClusterRole role, int32_t idx) {
-  if (proxy_ == nullptr || role == ClusterRole::kGateway) return {};
+  if (!proxied_.to_servers || role == ClusterRole::kGateway) return {};
   std::vector<std::string>& flags = flags_of_[line_to(role, idx)];
   if (!flags.empty()) return flags;
   while (!is_free(next_port_)) ++next_port_;
@@ -84,6 +97,18 @@ std::vector<std::string> ChaosCluster::own_flags(ClusterRole role, int32_t idx) 
   flags = {absl::StrCat("--listen=127.0.0.1:", next_port_++),
            absl::StrCat("--advertise-address=", *line)};
   return flags;
+}
+
+std::string ChaosCluster::own_control(ClusterRole role, int32_t idx, const std::string& address) {
+  if (!proxied_.to_control) return "";
+  const std::string name = control_line_of(role, idx);
+  std::string& control = control_of_[name];
+  if (!control.empty()) return control;
+  const auto gateway = parse_host_port(address);
+  CHECK(gateway.ok());
+  const auto line = proxy_->add_link(name, gateway->port);
+  CHECK(line.ok());
+  return control = *line;
 }
 
 std::string ChaosCluster::own_bin_dir(ClusterRole role, int32_t idx) {

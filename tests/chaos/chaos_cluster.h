@@ -1,8 +1,7 @@
 // The cluster that a chaos run breaks: one gateway, attention nodes, expert servers with every
 // expert on exactly two of them; and, where lines are to be broken too, the proxy between them:
-// attention nodes reach expert servers through it, and the gateway reaches attention nodes.
-//
-// The lines to control and those of clients are direct.
+// attention nodes reach expert servers through it, the gateway reaches attention nodes, all of them
+// reach control, and clients the gateway.
 //
 // One thread, which must outlive the cluster (services/launch/child_process.h).
 #pragma once
@@ -22,6 +21,15 @@ namespace conclave {
 
 class ChaosCluster {
  public:
+  // Which lines lead through the proxy: it takes its share of the cores.
+  struct Lines {
+    bool to_servers = false;
+    bool to_control = false;
+    bool of_clients = false;
+
+    bool any() const { return to_servers || to_control || of_clients; }
+  };
+
   struct Options {
     std::string model;
     std::string transport = "grpc";
@@ -30,7 +38,7 @@ class ChaosCluster {
     int32_t expert_servers = 3;
     int32_t threads = 1;          // of each process
     int32_t prefill_chunk = 512;  // of attention nodes
-    bool has_proxy = true;
+    Lines proxied;
     uint64_t seed = 1;
     std::vector<std::string> gateway_flags;
     std::vector<std::string> all_flags;  // of nodes and expert servers
@@ -45,13 +53,19 @@ class ChaosCluster {
   LocalCluster* cluster() { return cluster_.get(); }
   FaultProxy* proxy() { return proxy_.get(); }  // null where there is none
   const std::string& address() const { return cluster_->address(); }
+  // The same for those whose lines may be broken.
+  const std::string& client_address() const {
+    return client_address_.empty() ? address() : client_address_;
+  }
   const std::string& log_dir() const { return log_dir_; }
 
   // The places of a role that there are now, ascending.
   std::vector<int32_t> places(ClusterRole role) const;
 
-  // What the proxy calls the line to a server.
+  // What the proxy calls the line to a server, that of a server to control, and those of clients.
   static std::string line_to(ClusterRole role, int32_t idx);
+  static std::string control_line_of(ClusterRole role, int32_t idx);
+  static constexpr const char* kClientLines = "clients";
 
   // Until all places are filled, registered, and every expert is held.
   absl::Status wait_until_whole();
@@ -70,14 +84,18 @@ class ChaosCluster {
   ChaosCluster() = default;
 
   std::vector<std::string> own_flags(ClusterRole role, int32_t idx);
+  std::string own_control(ClusterRole role, int32_t idx, const std::string& address);
   std::string own_bin_dir(ClusterRole role, int32_t idx);
 
+  Lines proxied_;
   std::string log_dir_;
+  std::string client_address_;  // empty: there is no line of its own
   std::string other_bin_dir_;
   std::map<std::string, int> num_launches_;  // by line
   int32_t next_port_ = 0;
   std::unique_ptr<FaultProxy> proxy_;                         // outlives the cluster
   std::map<std::string, std::vector<std::string>> flags_of_;  // by line
+  std::map<std::string, std::string> control_of_;             // by line: its near end
   std::unique_ptr<LocalCluster> cluster_;
 };
 

@@ -89,10 +89,14 @@ absl::StatusOr<std::vector<const FaultKind*>> choose_faults(const std::vector<st
   return chosen;
 }
 
-bool needs_proxy(const std::vector<const FaultKind*>& faults) {
-  return std::any_of(faults.begin(), faults.end(), [](const FaultKind* kind) {
-    return kind->needs == Needs::kLegLines || kind->needs == Needs::kNodeLines;
-  });
+ChaosCluster::Lines lines_of(const std::vector<const FaultKind*>& faults) {
+  ChaosCluster::Lines lines;
+  for (const FaultKind* kind : faults) {
+    lines.to_servers |= kind->needs == Needs::kLegLines || kind->needs == Needs::kNodeLines;
+    lines.to_control |= kind->needs == Needs::kControlLines;
+    lines.of_clients |= kind->needs == Needs::kClientLines;
+  }
+  return lines;
 }
 
 bool needs_own_network(const std::vector<const FaultKind*>& faults) {
@@ -109,14 +113,20 @@ absl::StatusOr<ChaosResult> run_chaos(const ChaosOptions& options) {
                      chaos->address()));
   options.say(absl::StrFormat("%d requests are known", requests.size()));
   ChaosResult result;
-  ConstantLoad load({.address = chaos->address(), .clients = options.clients, .seed = options.seed},
-                    &requests);
+  ConstantLoad::Options load_options{
+      .address = chaos->client_address(), .clients = options.clients, .seed = options.seed};
+  if (options.cluster.proxied.of_clients) {
+    load_options.num_resets = [proxy = chaos->proxy()] {
+      return proxy->counts(ChaosCluster::kClientLines).num_reset;
+    };
+  }
+  ConstantLoad load(load_options, &requests);
   ASSIGN_OR_RETURN(result.prompt_pace, measure_prompt_pace(requests, chaos->address()));
   result.status =
       inject_until(absl::Now() + options.time, options, chaos.get(), &load, &result.faults);
   result.streams = load.stop();
   if (result.status.ok()) result.status = chaos->wait_until_idle();
-  if (chaos->proxy() != nullptr) result.num_flipped = num_flipped(chaos.get());
+  if (options.cluster.proxied.to_servers) result.num_flipped = num_flipped(chaos.get());
   return result;
 }
 

@@ -46,8 +46,8 @@ struct ChaosResult {
 absl::StatusOr<std::vector<const FaultKind*>> choose_faults(const std::vector<std::string>& names,
                                                             const std::string& transport);
 
-// Whether any of them needs the proxy.
-bool needs_proxy(const std::vector<const FaultKind*>& faults);
+// What they need to have broken.
+ChaosCluster::Lines lines_of(const std::vector<const FaultKind*>& faults);
 
 // Whether any of them needs enter_own_network(), before all else.
 bool needs_own_network(const std::vector<const FaultKind*>& faults);

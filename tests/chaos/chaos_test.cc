@@ -17,13 +17,14 @@ class ChaosTest : public testing::TestWithParam<std::string> {};
 TEST_P(ChaosTest, EveryAnswerIsAsWithoutFaults) {
   std::vector<std::string> names = {"expert-kill", "expert-stop", "node-kill"};
   if (GetParam() == "grpc") {
-    names.insert(names.end(), {"leg-reset", "leg-corrupt", "leg-half-open", "node-reset"});
+    names.insert(names.end(), {"leg-reset", "leg-corrupt", "leg-half-open", "node-reset",
+                               "control-reset", "client-reset"});
   }
   const auto faults = choose_faults(names, GetParam());
   ASSERT_TRUE(faults.ok()) << faults.status();
   ChaosOptions options{.cluster = {.model = golden_dir("bard"),
                                    .transport = GetParam(),
-                                   .has_proxy = needs_proxy(*faults)},
+                                   .proxied = lines_of(*faults)},
                        .faults = *faults,
                        .time = absl::Seconds(12),
                        .settle = absl::Milliseconds(300),

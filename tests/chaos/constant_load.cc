@@ -86,7 +86,9 @@ StreamRecord ConstantLoad::run_one(v1::Inference::Stub* stub, std::mt19937_64* r
   const size_t num_before = 1 + (*random)() % (known.expected.answer.ids.size() + 1);
   const auto pause = absl::Milliseconds(200 + static_cast<int64_t>((*random)() % 1500));
 
+  const int64_t resets_before = std::exchange(client->num_resets, options_.num_resets());
   grpc::ClientContext context;
+  context.set_wait_for_ready(true);
   context.set_deadline(absl::ToChronoTime(absl::Now() + options_.patience));
   record.begin = ChaosClock::now();
   Generated said;
@@ -107,7 +109,11 @@ StreamRecord ConstantLoad::run_one(v1::Inference::Stub* stub, std::mt19937_64* r
   }
   end_with(reader->Finish(), &said);
   record.end = ChaosClock::now();
-  const bool is_part = has_left && said.status.error_code() == grpc::StatusCode::CANCELLED;
+  const bool was_cut = said.status.error_code() == grpc::StatusCode::UNAVAILABLE &&
+                       options_.num_resets() != resets_before;
+  const bool is_part =
+      was_cut || (has_left && said.status.error_code() == grpc::StatusCode::CANCELLED);
+  if (was_cut) record.manner = Manner::kLeaves;
   record.judged = is_part ? judge_beginning(said, known.expected) : judge(said, known.expected);
   return record;
 }

@@ -7,6 +7,7 @@
 #include <chrono>
 #include <cstdint>
 #include <deque>
+#include <functional>
 #include <mutex>
 #include <random>
 #include <string>
@@ -40,6 +41,8 @@ class ConstantLoad {
     int32_t clients = 8;
     uint64_t seed = 1;
     absl::Duration patience = absl::Minutes(5);  // of a client with one request
+    // How often lines of clients were reset, so far: whose request that ended is as one that left.
+    std::function<int64_t()> num_resets = [] { return int64_t{0}; };
   };
 
   // Starts. `requests` outlive this.
@@ -61,6 +64,7 @@ class ConstantLoad {
   struct Client {
     std::atomic<int64_t> num_heard{0};  // ids and ends
     std::atomic<bool> pauses{false};    // of its own will
+    int64_t num_resets = 0;             // when it began the request before
     std::thread thread;
   };
 

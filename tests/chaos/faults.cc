@@ -18,6 +18,7 @@ namespace {
 // Control takes a server out that was silent for 3 s, so of attention nodes it finds these out.
 constexpr absl::Duration kServerPause = absl::Seconds(2);
 constexpr absl::Duration kNodePause = absl::Seconds(4);
+constexpr absl::Duration kControlPause = absl::Seconds(5);
 constexpr absl::Duration kDrainPatience = absl::Seconds(40);
 constexpr int64_t kBytesPerFlip = 50'000;
 constexpr double kLostPackets = 0.05;
@@ -29,6 +30,8 @@ using enum ClusterRole;
 std::vector<FaultKind> make_kinds() {
   const std::string leg = "the lines to one expert server ";
   const std::string node = "the gateway's line to one attention node ";
+  const std::string control = "the line of one server to control ";
+  const std::string clients = "the lines of all clients ";
   return {
       {"none", "nothing at all, for comparison", Needs::kProcesses, {}},
       {"expert-kill", "kill -9 of an expert server", Needs::kProcesses, 0.25},
@@ -60,6 +63,13 @@ std::vector<FaultKind> make_kinds() {
        Needs::kNodeLines,
        {},
        /*is_usual=*/false},
+      {"control-reset", control + "is reset", Needs::kControlLines, {}},
+      {"control-stall", control + "stands still for 5 s", Needs::kControlLines, {}},
+      {"control-half-open", control + "is silent one way for 5 s", Needs::kControlLines, {}},
+      {"control-partition", control + "is cut for 5 s", Needs::kControlLines, {}},
+      {"client-reset", "the lines of all clients are reset", Needs::kClientLines, {}},
+      {"client-delay", clients + "take 5 to 15 ms longer for 2 s", Needs::kClientLines, {}},
+      {"client-stall", clients + "stand still for 2 s", Needs::kClientLines, {}},
       {"packet-loss",
        "one in twenty packets of all lines is lost for 3 s",
        Needs::kOwnNetwork,
@@ -120,16 +130,25 @@ absl::Status FaultInjector::perform(const FaultKind& kind, FaultRecord* record) 
     absl::SleepFor(kServerPause);
     return absl::OkStatus();
   }
+  const std::string how = kind.name.substr(kind.name.find('-') + 1);
+  if (kind.needs == Needs::kClientLines) {
+    return break_line(ChaosCluster::kClientLines, how, kServerPause);
+  }
+  if (kind.needs == Needs::kControlLines) {
+    const Victim victim = any(random_() % 2 == 0 ? kAttentionNode : kExpertServer);
+    record->victim = ChaosCluster::line_to(victim.role, victim.idx);
+    return break_line(ChaosCluster::control_line_of(victim.role, victim.idx), how, kControlPause);
+  }
   const bool is_node = kind.name.rfind("node-", 0) == 0;
   const ClusterRole role = is_node ? kAttentionNode : kExpertServer;
   const Victim victim = any(role);
   record->victim = ChaosCluster::line_to(victim.role, victim.idx);
-  const std::string how = kind.name.substr(kind.name.find('-') + 1);
+  const absl::Duration pause = is_node ? kNodePause : kServerPause;
   if (kind.needs == Needs::kOwnNetwork) return drop_packets(victim, how);
-  if (kind.needs != Needs::kProcesses) return break_line(victim, how);
+  if (kind.needs != Needs::kProcesses) return break_line(record->victim, how, pause);
   if (how == "kill") return kill({victim});
   CHECK(how == "stop");
-  return stop_for(victim, is_node ? kNodePause : kServerPause);
+  return stop_for(victim, pause);
 }
 
 FaultInjector::Victim FaultInjector::any(ClusterRole role) {
@@ -180,10 +199,10 @@ absl::Status FaultInjector::drop_packets(const Victim& victim, const std::string
   return stop_dropping();
 }
 
-absl::Status FaultInjector::break_line(const Victim& victim, const std::string& how) {
+absl::Status FaultInjector::break_line(const std::string& line, const std::string& how,
+                                       absl::Duration time) {
   FaultProxy* const proxy = chaos_->proxy();
   CHECK(proxy != nullptr);
-  const std::string line = ChaosCluster::line_to(victim.role, victim.idx);
   if (how == "reset") {
     proxy->reset(line);
     return absl::OkStatus();
@@ -203,7 +222,7 @@ absl::Status FaultInjector::break_line(const Victim& victim, const std::string& 
   }
   CHECK(fault.kind != Kind::kNone);
   proxy->set_fault(line, fault);
-  absl::SleepFor(victim.role == kAttentionNode ? kNodePause : kServerPause);
+  absl::SleepFor(time);
   proxy->set_fault(line, {});
   return absl::OkStatus();
 }

@@ -17,7 +17,14 @@
 namespace conclave {
 
 struct FaultKind {
-  enum class Needs { kProcesses, kLegLines, kNodeLines, kOwnNetwork };
+  enum class Needs {
+    kProcesses,
+    kLegLines,      // to expert servers
+    kNodeLines,     // of the gateway to attention nodes
+    kControlLines,  // of servers to control
+    kClientLines,
+    kOwnNetwork
+  };
   std::string name;
   std::string what;  // for people
   Needs needs = Needs::kProcesses;
@@ -63,7 +70,7 @@ class FaultInjector {
   absl::Status kill(const std::vector<Victim>& victims);
   absl::Status stop_for(const Victim& victim, absl::Duration time);
   absl::Status drop_packets(const Victim& victim, const std::string& how);
-  absl::Status break_line(const Victim& victim, const std::string& how);
+  absl::Status break_line(const std::string& line, const std::string& how, absl::Duration time);
   absl::Status roll();
   absl::Status scale();
 

@@ -2,6 +2,7 @@
 // with both routing places:
 //   - the experts of a server that is killed are loaded by others, and requests that waited for
 //     them finish with the same ids: nobody has to start anything;
+//   - so are those of one that hangs, and nobody waits for it longer than control does;
 //   - from two servers to five and back under load: each newcomer takes a share over, each that is
 //     told to go hands over what it alone has and ends well, and no request notices;
 //   - a control role that is killed and comes back moves nothing;
@@ -32,11 +33,12 @@ class ElasticityTest : public testing::TestWithParam<std::string> {
  protected:
   void TearDown() override { EXPECT_TRUE(cluster_->stop(absl::Seconds(30)).ok()); }
 
-  void start(int32_t servers, int32_t min_replicas) {
+  void start(int32_t servers, int32_t min_replicas, const std::vector<std::string>& flags = {}) {
     LocalCluster::Options options = cluster_of(golden_dir("bard"), 1, servers);
     options.routing = GetParam();
     options.min_replicas = min_replicas;
     options.managed = true;
+    options.node_flags = options.gateway_flags = flags;
     options.own_flags = [](ClusterRole role, int32_t idx) -> std::vector<std::string> {
       if (role != ClusterRole::kExpertServer || idx != kTiny) return {};
       return {"--capacity=1MiB"};
@@ -81,6 +83,16 @@ TEST_P(ElasticityTest, TheLastHoldersExpertsAreLoadedElsewhere) {
   EXPECT_EQ(result.answer.ids, expected.answer.ids);
   EXPECT_TRUE(is_settled(1, 48));
   EXPECT_GE(loads_of(0), 1);
+}
+
+TEST_P(ElasticityTest, TheExpertsOfOneThatHangsAreLoadedElsewhere) {
+  start(/*servers=*/2, /*min_replicas=*/1, {"--leg-timeout=3600"});
+  const Generated expected = generate(cluster_->address(), request_of(200));
+  const Generated result =
+      generate_while(cluster_->address(), 200, [&] { server(1)->signal(SIGSTOP); });
+  server(1)->signal(SIGCONT);
+  EXPECT_TRUE(result.status.ok()) << result.status.error_message();
+  EXPECT_EQ(result.answer.ids, expected.answer.ids);
 }
 
 TEST_P(ElasticityTest, FromTwoServersToFiveAndBackUnderLoad) {

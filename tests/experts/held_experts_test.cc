@@ -1,5 +1,5 @@
 // What is held may come in parts and go one by one: what is asked for is there until it is removed,
-// a part's memory until the last of it has gone, and an expert that comes twice is the first one.
+// so is its memory, whoever came with it, and an expert that comes twice is the first one.
 
 #include "experts/held_experts.h"
 
@@ -27,10 +27,11 @@ TEST(HeldExperts, PartsComeAndGo) {
   RandomExperts random;
   HeldExperts held(3, kNumExperts);
   auto part = random.make_part(experts_of_layer(1, {2, 5}));
-  const std::weak_ptr<const ExpertWeights> watched = part;
+  const std::weak_ptr<const RoutedExpert> second = part->layers[1][2];
+  const std::weak_ptr<const RoutedExpert> fifth = part->layers[1][5];
   const FfnWeights* const first = part->find(1, 2);
-  held.add(std::move(part));
-  held.add(random.make_part(experts_of_layer(1, {2, 6})));
+  held.add(*std::exchange(part, nullptr));
+  held.add(*random.make_part(experts_of_layer(1, {2, 6})));
   EXPECT_EQ(held.find(1, 2), first);
   EXPECT_NE(held.find(1, 6), nullptr);
   EXPECT_EQ(held.find(2, 2), nullptr);
@@ -38,9 +39,10 @@ TEST(HeldExperts, PartsComeAndGo) {
   held.remove(experts_of_layer(1, {2, 7}));
   EXPECT_EQ(held.find(1, 2), nullptr);
   EXPECT_NE(held.find(1, 5), nullptr);
-  EXPECT_FALSE(watched.expired());
+  EXPECT_TRUE(second.expired()) << "its memory is not given back";
+  EXPECT_FALSE(fifth.expired());
   held.remove(experts_of_layer(1, {5}));
-  EXPECT_TRUE(watched.expired()) << "its memory is not given back";
+  EXPECT_TRUE(fifth.expired());
 }
 
 }  // namespace

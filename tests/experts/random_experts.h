@@ -33,7 +33,7 @@ class RandomExperts {
     for (const int32_t layer : {1, 2}) {
       for (int32_t e = 0; e < num_held; ++e) first.insert(layer, e);
     }
-    weights.add(make_part(first));
+    weights.add(*make_part(first));
   }
 
   // Random weights of some experts.
@@ -44,10 +44,11 @@ class RandomExperts {
       part->layers[layer].resize(kNumExperts);
       for (int32_t e = 0; e < kNumExperts; ++e) {
         if (!experts.contains(layer, e)) continue;
-        part->layers[layer][e] = std::make_unique<FfnWeights>(
-            FfnWeights{.gate = random_weight(kExpertDim, kHiddenDim, part.get()),
-                       .up = random_weight(kExpertDim, kHiddenDim, part.get()),
-                       .down = random_weight(kHiddenDim, kExpertDim, part.get())});
+        auto routed = std::make_shared<RoutedExpert>();
+        routed->ffn = {.gate = random_weight(kExpertDim, kHiddenDim, routed.get()),
+                       .up = random_weight(kExpertDim, kHiddenDim, routed.get()),
+                       .down = random_weight(kHiddenDim, kExpertDim, routed.get())};
+        part->layers[layer][e] = std::move(routed);
       }
     }
     return part;
@@ -57,9 +58,9 @@ class RandomExperts {
   HeldExperts weights{3, kNumExperts};
 
  private:
-  Weight random_weight(int32_t num_rows, int32_t num_cols, ExpertWeights* part) {
+  Weight random_weight(int32_t num_rows, int32_t num_cols, RoutedExpert* routed) {
     std::normal_distribution<float> normal(0.f, 0.3f);
-    auto& numbers = part->owned.emplace_back(
+    auto& numbers = routed->owned.emplace_back(
         new float[static_cast<size_t>(num_rows) * static_cast<size_t>(num_cols)]);
     for (int32_t i = 0; i < num_rows * num_cols; ++i) numbers[i] = normal(rng_);
     return {.data = numbers.get(), .num_rows = num_rows, .num_cols = num_cols};

@@ -8,8 +8,8 @@
 
 namespace conclave {
 
-SimExpertServer::State::State(ExpertWeights experts, int32_t max_queued_jobs)
-    : weights(std::move(experts)),
+SimExpertServer::State::State(const ExpertWeights& experts, int32_t max_queued_jobs)
+    : weights(experts),
       engine(sim_model().config(), &weights, inline_executor()),
       batcher(&sim_model().config(), &weights, &engine, {.max_queued_jobs = max_queued_jobs}) {}
 
@@ -61,7 +61,7 @@ void SimExpertServer::load(const ExpertSet& held) {
   held_ = held;
   hold_ = held;
   state_->weights.remove(ExpertSet::all(sim_model().config()));
-  state_->weights.add(std::make_shared<const ExpertWeights>(weights_of(held)));
+  state_->weights.add(weights_of(held));
 }
 
 void SimExpertServer::follow(const ExpertOrder& order) {
@@ -87,7 +87,7 @@ void SimExpertServer::load_next() {
     if (missing.spans(layer).empty()) continue;
     ExpertSet one(missing.num_layers(), missing.num_experts());
     one.insert(layer, missing.spans(layer).front().first);
-    state_->weights.add(std::make_shared<const ExpertWeights>(weights_of(one)));
+    state_->weights.add(weights_of(one));
     held_.insert_all(one);
     ++parts_.counts->num_loads;
     const int64_t number = state_->num_orders;

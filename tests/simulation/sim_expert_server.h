@@ -66,7 +66,7 @@ class SimExpertServer {
   };
   // Of one incarnation, in the order of lives.
   struct State {
-    State(ExpertWeights experts, int32_t max_queued_jobs);
+    State(const ExpertWeights& experts, int32_t max_queued_jobs);
 
     int64_t num_orders = 0;  // so that the loading for an earlier one ends
 

@@ -103,7 +103,8 @@ SimModel::SimModel() {
   all_experts_.layers.resize(kSimLayers);
   for (int32_t l = 1; l < kSimLayers; ++l) {
     for (int32_t e = 0; e < kSimExperts; ++e) {
-      all_experts_.layers[l].push_back(std::make_unique<FfnWeights>(ffn(kExpertDim)));
+      all_experts_.layers[l].push_back(
+          std::make_shared<RoutedExpert>(RoutedExpert{.ffn = ffn(kExpertDim)}));
     }
   }
 }
@@ -150,8 +151,7 @@ ExpertWeights SimModel::experts(const ExpertSet& held) const {
   for (int32_t l = 1; l < kSimLayers; ++l) {
     weights.layers[l].resize(kSimExperts);
     for (int32_t e = 0; e < kSimExperts; ++e) {
-      if (!held.contains(l, e)) continue;
-      weights.layers[l][e] = std::make_unique<FfnWeights>(*all_experts_.layers[l][e]);
+      if (held.contains(l, e)) weights.layers[l][e] = all_experts_.layers[l][e];
     }
   }
   return weights;

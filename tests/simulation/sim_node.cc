@@ -43,7 +43,8 @@ SimNode::State::State(SimNode* node)
                                   .transport = &transport,
                                   .executor = inline_executor(),
                                   .clock = node->parts_.time,
-                                  .observer = this},
+                                  .observer = this,
+                                  .members = &members},
                                  Placement(kSimLayers, kSimExperts, /*version=*/0),
                                  {.max_tokens = step_tokens, .leg_timeout = options.leg_timeout});
   walk = std::make_unique<LayerWalk>(LayerWalk::Parts{.config = &config,
@@ -97,6 +98,7 @@ void SimNode::start() {
                               .on_goodbye = [this] { kill(); },
                               .on_view =
                                   [this](const ClusterView& view) {
+                                    state_->members.update(view);
                                     state_->view = view;
                                     wake();
                                   }});

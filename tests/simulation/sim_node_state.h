@@ -64,6 +64,7 @@ struct SimNode::State final : private LegObserver {
   void on_hedge(std::string_view, HedgeOutcome) override { ++counts->num_hedges; }
 
   SimCounts* const counts;
+  NewestMembers members;
   SimTransport transport;
   std::unique_ptr<LatentCache> cache;
   std::unique_ptr<TimedAttention> attention;

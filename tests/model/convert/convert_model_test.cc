@@ -76,7 +76,7 @@ TEST_P(ConvertTest, IsWhatLoadingConverts) {
   EXPECT_EQ(mapped.num_bytes, trunk->num_bytes);
   EXPECT_EQ(mapped_experts.num_bytes, experts->num_bytes);
   const auto layer = static_cast<size_t>(model.config.moe.first_moe_layer);
-  expect_int8(mapped_experts.layers[layer][0]->up, experts->layers[layer][0]->up);
+  expect_int8(mapped_experts.layers[layer][0]->ffn.up, experts->layers[layer][0]->ffn.up);
   // Int8 already, so that nothing is converted whatever is asked for.
   const auto size = measure_model(*converted.checkpoint, converted.config, asked.types);
   ASSERT_TRUE(size.ok()) << size.status();

@@ -94,9 +94,9 @@ TEST_P(Int8WeightsTest, ExpertsAndThreads) {
   for (size_t layer = 0; layer < stored.layers.size(); ++layer) {
     for (size_t e = 0; e < stored.layers[layer].size(); ++e) {
       if (stored.layers[layer][e] == nullptr) continue;
-      expect_converted(converted.layers[layer][e]->gate, stored.layers[layer][e]->gate);
-      expect_converted(converted.layers[layer][e]->up, stored.layers[layer][e]->up);
-      expect_converted(converted.layers[layer][e]->down, stored.layers[layer][e]->down);
+      expect_converted(converted.layers[layer][e]->ffn.gate, stored.layers[layer][e]->ffn.gate);
+      expect_converted(converted.layers[layer][e]->ffn.up, stored.layers[layer][e]->ffn.up);
+      expect_converted(converted.layers[layer][e]->ffn.down, stored.layers[layer][e]->ffn.down);
     }
   }
 }

@@ -85,10 +85,10 @@ void expect_same(const ExpertWeights& a, const ExpertWeights& b) {
   for (size_t layer = 0; layer < a.layers.size(); ++layer) {
     ASSERT_EQ(a.layers[layer].size(), b.layers[layer].size());
     for (size_t e = 0; e < a.layers[layer].size(); ++e) {
-      const FfnWeights* left = a.layers[layer][e].get();
-      const FfnWeights* right = b.layers[layer][e].get();
+      const RoutedExpert* left = a.layers[layer][e].get();
+      const RoutedExpert* right = b.layers[layer][e].get();
       ASSERT_EQ(left == nullptr, right == nullptr);
-      if (left != nullptr) expect_same(*left, *right);
+      if (left != nullptr) expect_same(left->ffn, right->ffn);
     }
   }
 }

@@ -206,7 +206,7 @@ TEST_F(ExpertWorkerTest, WhatIsHeldChangesBetweenBatches) {
   worker_->submit(frame_of(memory), [&](const auto& said) { later = said.status(); });
   gate.open();
   while (worker_->load().num_queued_legs > 0) absl::SleepFor(absl::Milliseconds(1));
-  worker_->take_in(experts_.make_part(changed));
+  worker_->take_in(*experts_.make_part(changed));
   worker_->submit(frame_of(memory), [&](const auto& said) { last = said.status(); });
   worker_->stop();
   EXPECT_TRUE(first.ok()) << first;
