@@ -9,7 +9,8 @@ namespace conclave {
 namespace {
 
 // Who goes before whom: a strict order, for arrivals differ. Whoever goes on from another node has
-// a client in the middle of a stream, so it is before those who have heard nothing yet.
+// a client in the middle of a stream, so it is before those who have heard nothing yet; and before
+// those that stream here, which matters to them only where pages are short.
 bool goes_before(const Sequence* a, const Sequence* b) {
   const auto rank = [](const Sequence* sequence) {
     return std::tuple(-int64_t{sequence->request.priority}, sequence->request.generated.empty(),

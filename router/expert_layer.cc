@@ -81,6 +81,7 @@ uint64_t ExpertLayer::num_bytes(const ModelConfig& config, int32_t max_tokens) {
 
 void ExpertLayer::set_placement(Placement placement) {
   placement_ = std::move(placement);
+  gone_.clear();
   health_.keep_only(placement_);
 }
 
@@ -99,14 +100,14 @@ absl::Status ExpertLayer::begin(int32_t layer_idx, Rows<const float> x, MoeStep*
                                    "layer %d: the gate's scores are not finite", layer_idx))});
   }
   const std::vector<ServerId> home =
-      choose_replicas(step->top_k, placement_, layer_idx, health_, /*lost=*/{});
+      choose_replicas(step->top_k, placement_, layer_idx, health_, /*lost=*/gone_);
   drop_uncovered(home, step);
 
   step->plan = plan_dispatch(step->top_k, home);
   step->sent.clear();
   step->x = x;
   step->deadline = clock_->now() + options_.leg_timeout;
-  step->lost.clear();
+  step->lost = gone_;
   send_legs(0, step);
   return absl::OkStatus();
 }

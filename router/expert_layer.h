@@ -15,7 +15,8 @@
 // Where there is no other holder, or none that can do better, the tokens are faulted: with
 // UNAVAILABLE, as by an expert that nobody holds, or with INTERNAL for answers that are not finite,
 // as for such scores. A server that did not answer in time is not asked again for as long, or every
-// layer of a step would wait for it anew. One that has left the cluster is not waited for at all.
+// layer of a step would wait for it anew. One that leaves the cluster while a leg is away is not
+// waited for any longer, and not asked again before the next placement.
 //
 // One thread, which also sets the placement, between steps.
 #pragma once
@@ -164,7 +165,9 @@ class ExpertLayer final : public MoeLayer {
   void send_detour(DispatchPlan plan, ExpertStep* step);
   bool move_leg(size_t leg_idx, ExpertStep* step);
   void look_at_late_legs(ExpertStep* step);
-  void look_for_the_gone(ExpertStep* step);
+  void note_who_left(ExpertStep* step);
+  bool end_legs_to_the_gone(ExpertStep* step);
+  bool is_gone(ServerId server) const;
   void look_at_overdue_leg(size_t leg_idx, ExpertStep* step);
   void give_up(size_t leg_idx, absl::Status status, ExpertStep* step);
 
@@ -184,6 +187,7 @@ class ExpertLayer final : public MoeLayer {
   LegObserver* const observer_;
   const NewestMembers* const members_;
   ReplicaHealth health_;
+  std::vector<ServerId> gone_;                // left the cluster since the placement was set
   std::vector<GateWeights> gate_weights_;     // [L]
   std::vector<std::unique_ptr<Gate>> gates_;  // [L], null for dense layers
 };

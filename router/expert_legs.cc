@@ -79,7 +79,7 @@ absl::Time ExpertLayer::deadline_of(const Leg& leg, const ExpertStep& step) cons
 // Waits for all legs; each is settled as soon as it is there, which may send others or end some.
 void ExpertLayer::wait_for_legs(ExpertStep* step) {
   while (true) {
-    while (settle_done_legs(step)) {
+    while (settle_done_legs(step) || end_legs_to_the_gone(step)) {
     }
     bool all_done = true;
     absl::Time next = step->deadline;
@@ -91,7 +91,7 @@ void ExpertLayer::wait_for_legs(ExpertStep* step) {
     }
     if (all_done) return;
     if (transport_->wait(next)) continue;
-    look_for_the_gone(step);
+    note_who_left(step);
     look_at_late_legs(step);
   }
 }
@@ -173,18 +173,36 @@ bool ExpertLayer::move_leg(size_t leg_idx, ExpertStep* step) {
   return true;
 }
 
-// Whoever takes a server out of the cluster has waited for it long enough. Its legs may still have
-// been answered, so this looks only when nothing comes.
-void ExpertLayer::look_for_the_gone(ExpertStep* step) {
+// Whoever takes a server out of the cluster has waited for it long enough, but may have lost sight
+// of one that still answers: those that have just been asked have their time.
+void ExpertLayer::note_who_left(ExpertStep* step) {
   if (members_ == nullptr) return;
   for (size_t i = 0; i < step->sent.size(); ++i) {
     const ServerId server = step->plan.legs[i].server;
-    if (step->sent[i].reply.done || !members_->has_left(server, placement_.version())) continue;
+    const bool is_old = clock_->now() - step->sent[i].sent_at >= kMemberLooks;
+    if (step->sent[i].reply.done || !is_old || is_gone(server)) continue;
+    if (members_->has_left(server, placement_.version())) gone_.push_back(server);
+  }
+}
+
+// Whether there was any.
+bool ExpertLayer::end_legs_to_the_gone(ExpertStep* step) {
+  if (gone_.empty()) return false;
+  bool any = false;
+  for (size_t i = 0; i < step->sent.size(); ++i) {
+    const ServerId server = step->plan.legs[i].server;
+    if (step->sent[i].reply.done || !is_gone(server)) continue;
+    any = true;
     give_up(i,
             absl::UnavailableError(
                 absl::StrFormat("server %d has left the cluster", static_cast<int32_t>(server))),
             step);
   }
+  return any;
+}
+
+bool ExpertLayer::is_gone(ServerId server) const {
+  return std::find(gone_.begin(), gone_.end(), server) != gone_.end();
 }
 
 void ExpertLayer::look_at_late_legs(ExpertStep* step) {

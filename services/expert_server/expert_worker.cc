@@ -140,6 +140,7 @@ void ExpertWorker::make_changes(std::vector<Change> changes) {
   for (Change& change : changes) {
     if (change.part) {
       weights_->add(*change.part);
+      change.part.reset();  // what goes again below is to be free then
     } else {
       weights_->remove(change.gone);
       has_less = true;

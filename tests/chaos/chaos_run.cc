@@ -15,6 +15,7 @@ namespace {
 
 using Needs = FaultKind::Needs;
 
+constexpr absl::Duration kCountersAge = absl::Milliseconds(600);
 constexpr absl::Duration kPatience = absl::Minutes(3);  // of every client
 
 double seconds_between(ChaosClock::time_point a, ChaosClock::time_point b) {
@@ -37,17 +38,19 @@ int64_t num_flipped(ChaosCluster* chaos) {
   return sum;
 }
 
-// Counted since the gateway began; half a second old at most.
-int64_t num_replayed(ChaosCluster* chaos) {
+// Counted since the gateway began; up to kCountersAge old.
+absl::StatusOr<int64_t> num_replayed(ChaosCluster* chaos) {
   const ChildProcess* const gateway = chaos->cluster()->find(ClusterRole::kGateway, 0);
-  return static_cast<int64_t>(
-      scrape(gateway->ready()->metrics).at("conclave_replayed_tokens_total"));
+  const auto values = scrape(gateway->ready()->metrics);
+  const auto found = values.find("conclave_replayed_tokens_total");
+  if (found == values.end()) return absl::UnavailableError("the gateway does not show its metrics");
+  return static_cast<int64_t>(found->second);
 }
 
 absl::Status inject_until(absl::Time end, const ChaosOptions& options, ChaosCluster* chaos,
                           ConstantLoad* load, std::vector<FaultRecord>* faults) {
   FaultInjector injector(chaos, options.seed);
-  int64_t replayed_before = num_replayed(chaos);
+  ASSIGN_OR_RETURN(int64_t replayed_before, num_replayed(chaos));
   absl::SleepFor(options.settle);
   while (absl::Now() < end && !options.give_up()) {
     const FaultKind& kind = injector.next(options.faults);
@@ -62,8 +65,8 @@ absl::Status inject_until(absl::Time end, const ChaosOptions& options, ChaosClus
       return absl::DeadlineExceededError(absl::StrFormat(
           "after %s a client heard nothing for %s", kind.name, absl::FormatDuration(kPatience)));
     }
-    absl::SleepFor(options.settle);
-    const int64_t replayed = num_replayed(chaos);
+    absl::SleepFor(kind.goal_adds_replay ? std::max(options.settle, kCountersAge) : options.settle);
+    ASSIGN_OR_RETURN(const int64_t replayed, num_replayed(chaos));
     faults->back().num_replayed = replayed - std::exchange(replayed_before, replayed);
   }
   return absl::OkStatus();

@@ -30,7 +30,7 @@ using enum ClusterRole;
 std::vector<FaultKind> make_kinds() {
   const std::string leg = "the lines to one expert server ";
   const std::string node = "the gateway's line to one attention node ";
-  const std::string control = "the line of one server to control ";
+  const std::string control = "the line of one server to the gateway ";
   const std::string clients = "the lines of all clients ";
   return {
       {"none", "nothing at all, for comparison", Needs::kProcesses, {}},

@@ -101,12 +101,56 @@ TEST_F(GoneServerTest, TheViewThatIsUsedSaysNothingNew) {
   EXPECT_EQ(wait_in_vain(), kTimeout);
 }
 
+// Nobody waits again: neither the layers to come nor a half of the batch that is on its way.
+TEST_F(GoneServerTest, IsGivenUpOncePerPlacement) {
+  use(main_and_spares(0));
+  const Matrix<float> x = random_rows(3, /*seed=*/6);
+  ExpertStep other_half;
+  ASSERT_TRUE(layer_->begin(kLayer, x.view(), &other_half).ok());
+  telling_.time = hands_.now() + absl::Seconds(3);
+  telling_.view = view_of(kVersion + 1, {kSpare});
+  const Matrix<float> y = random_rows(3, /*seed=*/7);
+  ASSERT_TRUE(run(layer_.get(), y.view()).ok());
+  const absl::Time before = hands_.now();
+  ASSERT_TRUE(layer_->finish(&other_half, out_.view()).ok());
+  EXPECT_EQ(other_half.faults.size(), 3u);
+  EXPECT_EQ(wait_in_vain(), absl::ZeroDuration());
+  EXPECT_EQ(hands_.now(), before);
+
+  slow_.silent.clear();
+  Placement back = main_and_spares(0);
+  layer_->set_placement(std::move(back));
+  members_.update(view_of(kVersion, {kMain}));
+  expect_untroubled(layer_.get());
+}
+
 // Sooner than the patience with a server whose times are not known.
-TEST_F(GoneServerTest, OthersTakeItsPicksAtOnce) {
+TEST_F(GoneServerTest, OthersTakeItsPicks) {
   use(main_and_spares(1));
   telling_.time = hands_.now() + absl::Milliseconds(50);
   telling_.view = view_of(kVersion + 1, {kSpare});
   EXPECT_LT(run_on(), ReplicaHealth::kFirstPatience);
+}
+
+// Late and hedged, and both have left: the last one is asked.
+TEST_F(GoneServerTest, RacesEndWithThoseWhoRun) {
+  use(main_and_spares(2));
+  slow_.silent.clear();
+  for (int i = 0; i < 20; ++i) expect_untroubled(layer_.get());
+  forget();
+  const auto race_between = [&](std::vector<ServerId> gone) {
+    slow_.silent = {kMain, kSpare};
+    telling_.time = hands_.now() + absl::Milliseconds(50);
+    telling_.view = view_of(kVersion + 1, {});
+    for (const ServerId server : {kSpare, kMain, kOther}) {
+      if (std::count(gone.begin(), gone.end(), server) == 0) {
+        telling_.view.servers.push_back({.server = server});
+      }
+    }
+    return run_on();
+  };
+  EXPECT_LT(race_between({kMain, kSpare}), absl::Seconds(1));
+  EXPECT_FALSE(reports_.hedges.empty());
 }
 
 }  // namespace
