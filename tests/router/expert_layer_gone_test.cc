@@ -132,25 +132,34 @@ TEST_F(GoneServerTest, OthersTakeItsPicks) {
   EXPECT_LT(run_on(), ReplicaHealth::kFirstPatience);
 }
 
-// Late and hedged, and both have left: the last one is asked.
-TEST_F(GoneServerTest, RacesEndWithThoseWhoRun) {
-  use(main_and_spares(2));
-  slow_.silent.clear();
-  for (int i = 0; i < 20; ++i) expect_untroubled(layer_.get());
-  forget();
-  const auto race_between = [&](std::vector<ServerId> gone) {
+// Between a late server and its hedges; whoever is left is asked before the late one's patience is
+// over.
+class GoneInARaceTest : public GoneServerTest {
+ protected:
+  static constexpr absl::Duration kUsual = absl::Milliseconds(80);
+
+  absl::Duration run_until_these_are_left(const std::vector<ServerId>& left) {
+    use(main_and_spares(2));
+    slow_.silent.clear();
+    slow_.delay[kMain] = kUsual;
+    for (int i = 0; i < 20; ++i) expect_untroubled(layer_.get());
+    forget();
     slow_.silent = {kMain, kSpare};
-    telling_.time = hands_.now() + absl::Milliseconds(50);
-    telling_.view = view_of(kVersion + 1, {});
-    for (const ServerId server : {kSpare, kMain, kOther}) {
-      if (std::count(gone.begin(), gone.end(), server) == 0) {
-        telling_.view.servers.push_back({.server = server});
-      }
-    }
+    telling_.time = hands_.now() + ReplicaHealth::kHedge * kUsual + absl::Milliseconds(1);
+    telling_.view = view_of(kVersion + 1, left);
     return run_on();
-  };
-  EXPECT_LT(race_between({kMain, kSpare}), absl::Seconds(1));
-  EXPECT_FALSE(reports_.hedges.empty());
+  }
+};
+
+TEST_F(GoneInARaceTest, TheLateOneAndAHedge) {
+  EXPECT_LT(run_until_these_are_left({kOther}), ReplicaHealth::kPatience * kUsual);
+  EXPECT_THAT(reports_.hedges, testing::ElementsAre(HedgeOutcome::kTookOver));
+}
+
+// What it could not answer is asked of the others when the late one has had its time.
+TEST_F(GoneInARaceTest, AHedge) {
+  EXPECT_EQ(run_until_these_are_left({kOther, kMain}), ReplicaHealth::kPatience * kUsual);
+  EXPECT_THAT(reports_.hedges, testing::ElementsAre(HedgeOutcome::kDropped));
 }
 
 }  // namespace

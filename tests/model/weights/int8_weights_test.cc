@@ -7,7 +7,9 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cstring>
+#include <memory>
 #include <vector>
 
 #include "common/thread_pool.h"
@@ -99,6 +101,21 @@ TEST_P(Int8WeightsTest, ExpertsAndThreads) {
       expect_converted(converted.layers[layer][e]->ffn.down, stored.layers[layer][e]->ffn.down);
     }
   }
+}
+
+// One that is let go gives its memory back, and one that stays keeps its own.
+TEST_P(Int8WeightsTest, EveryExpertOwnsItsNumbers) {
+  std::shared_ptr<const RoutedExpert> kept = load_all(model_, "experts=int8").layers[1][0];
+  ASSERT_NE(kept, nullptr);
+  EXPECT_EQ(kept.use_count(), 1);
+  const ExpertWeights stored = load_all(model_, "stored");
+  expect_converted(kept->ffn.down, stored.layers[1][0]->ffn.down);
+  const auto is_own = [&](const Weight& weight) {
+    return std::any_of(kept->owned_bytes.begin(), kept->owned_bytes.end(),
+                       [&](const auto& bytes) { return bytes.get() == weight.data; });
+  };
+  EXPECT_TRUE(is_own(kept->ffn.down));
+  EXPECT_LE(kept->owned_bytes.size(), 3u) << "and those of others are not among them";
 }
 
 TEST_P(Int8WeightsTest, SizesAreThoseOfWhatIsServed) {
